@@ -1,0 +1,108 @@
+"""Every error a caller can cause or must know of. The docstring is the message.
+
+FitdError
+├── SpecInvalid          the spec contradicts itself or its dataset; carries every fault
+├── NotFound             no such job, dataset, checkpoint or artifact, or not yours
+├── IllegalMove          the job's state does not allow it
+├── InUse                something still needs it
+├── KeyReused            an idempotency key came back with another body
+├── BadCursor            a page cursor that this service did not make
+├── DataInvalid          a dataset's bytes cannot be read as what they claim to be
+├── TrainingFailed       the run itself went wrong in a way that a retry would not mend
+├── TooLarge             more bytes than the service accepts
+└── Unsupported          a media type that the service does not read
+"""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Fault(BaseModel):
+    """One thing wrong with a spec, and how to mend it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str
+    """JSON pointer into the spec, for example `/optimizer/nesterov`."""
+    code: str
+    """Stable, for programs."""
+    detail: str
+    """What is wrong and what to do about it, for people."""
+
+
+class FitdError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or (self.__doc__ or "").strip())
+
+
+class SpecInvalid(FitdError):
+    """The spec cannot be run as it stands; `errors` lists every fault."""
+
+    code = "spec_invalid"
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+class NotFound(FitdError):
+    """There is no such thing here."""
+
+    code = "not_found"
+
+
+class IllegalMove(FitdError):
+    """The job's state does not allow this."""
+
+    code = "illegal_move"
+
+    def __init__(self, detail: str, allowed_actions: list[str]) -> None:
+        super().__init__(detail)
+        self.allowed_actions = allowed_actions
+
+
+class InUse(FitdError):
+    """It is still needed by a job that has not ended."""
+
+    code = "in_use"
+
+
+class KeyReused(FitdError):
+    """This Idempotency-Key was used before with another body; send a new key with a new body."""
+
+    code = "idempotency_key_reused"
+
+
+class BadCursor(FitdError):
+    """`after` must be the `next` value of an earlier page."""
+
+    code = "bad_cursor"
+
+
+class DataInvalid(FitdError):
+    """The data cannot be read."""
+
+    code = "data_invalid"
+
+
+class TrainingFailed(FitdError):
+    """The run failed."""
+
+    code = "training_failed"
+
+
+class TooLarge(FitdError):
+    """The body is larger than this service accepts."""
+
+    code = "too_large"
+
+
+class Unsupported(FitdError):
+    """This content type is not read here."""
+
+    code = "unsupported_media_type"

@@ -1,0 +1,76 @@
+"""What a job will cost, before it runs."""
+
+import math
+from typing import Literal
+
+from jobs.record import Entry
+from jobs.rulebook import training
+from jobs.rules import Resolved
+from jobs.spec import shapes
+from jobs.spec.loss import Bce
+from jobs.spec.model import Conv, Dense, Sequential
+from jobs.spec.optimizer import Adagrad, Adam, AdamW, RmsProp
+
+FLOAT = 4
+STEP_SECONDS = 150e-6
+"""Of the smallest step there is, per network."""
+LAYER_SECONDS = 25e-6
+"""Added by each layer."""
+OPERATIONS_PER_SECOND = 4e10
+"""Of dense layers, on two CPU cores."""
+PROCESS_BYTES = 400 * 1024**2
+"""A training process before it has data."""
+
+
+class Estimate(Entry):
+    """Rough, and honest about it."""
+
+    parameters: int
+    """Trained numbers in the model."""
+    memory_bytes: int
+    """Process, data, weights, gradients, optimizer state and the activations of one step."""
+    disk_bytes: int
+    """Checkpoints that are kept, and the model."""
+    steps: int
+    """Optimizer steps at most."""
+    seconds: float
+    """At most, on two CPU cores."""
+    confidence: Literal["low", "medium"]
+    """`low` with convolutions, whose speed differs most between machines."""
+
+
+def estimate(resolved: Resolved) -> Estimate:
+    """From the layers' shapes and the rows of the profile."""
+    spec, facts = resolved.spec, resolved.facts
+    assert isinstance(spec.model, Sequential)
+    size = spec.batch_size if isinstance(spec.batch_size, int) else facts.train_rows
+    size = max(1, min(size, facts.train_rows))
+    length = training.steps(spec, facts, size)
+    head = Dense(units=1 if isinstance(spec.loss, Bce) else max(1, facts.outputs))
+    placed = shapes.walk([*spec.model.layers, head], facts.shape)
+    parameters = sum(place.parameters for place in placed)
+    operations = 3 * sum(place.operations for place in placed)  # forward, and backward to weights and to inputs
+    rows = facts.train_rows + facts.validation_rows + facts.test_rows
+    row_floats = math.prod(facts.shape)
+    states = _optimizer_states(spec.optimizer)
+    activations = 2 * size * sum(math.prod(place.after) for place in placed)
+    checked = operations / 3 * facts.validation_rows * spec.epochs / OPERATIONS_PER_SECOND
+    step_seconds = STEP_SECONDS + LAYER_SECONDS * len(placed) + operations * size / OPERATIONS_PER_SECOND
+    return Estimate(
+        parameters=parameters,
+        memory_bytes=PROCESS_BYTES + FLOAT * (2 * rows * row_floats + (2 + states) * parameters + activations),
+        disk_bytes=FLOAT * parameters * ((1 + states) * (spec.checkpoint.keep + 1) + 1),
+        steps=length.total,
+        seconds=round(length.total * step_seconds + checked, 3),
+        confidence="low" if any(isinstance(place.layer, Conv) for place in placed) else "medium",
+    )
+
+
+def _optimizer_states(optimizer: object) -> int:
+    match optimizer:
+        case Adam() | AdamW():
+            return 2 + optimizer.amsgrad
+        case RmsProp() | Adagrad():
+            return 2
+        case _:
+            return 1

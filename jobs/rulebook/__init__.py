@@ -1,0 +1,1 @@
+"""The rules, by what they decide. `jobs.rules` applies them in order."""

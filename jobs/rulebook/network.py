@@ -1,0 +1,149 @@
+"""Rules about the network: expansion to layers, the output layer, initial weights."""
+
+from typing import assert_never
+
+from jobs.rulebook.ledger import Ledger
+from jobs.spec import shapes
+from jobs.spec.job import JobSpec
+from jobs.spec.model import (
+    Activation,
+    AutoInit,
+    BatchNorm,
+    Cnn,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Function,
+    HeNormal,
+    Init,
+    Layer,
+    LecunNormal,
+    Mlp,
+    Model,
+    Pool,
+    Residual,
+    Sequential,
+    XavierUniform,
+    Zeros,
+)
+
+RELU_FAMILY = {"relu", "leaky_relu", "elu", "gelu", "silu"}
+
+
+def layers(spec: JobSpec, shape: shapes.Shape, ledger: Ledger) -> Sequential:
+    """The model as a list of layers, each with its own init, without the output layer."""
+    hidden = _expand(spec.model, shape)
+    try:
+        placed = shapes.walk(hidden, shape)
+    except shapes.Misfit as misfit:
+        text, pointer = misfit.args
+        at = f"/model/layers{pointer}" if isinstance(spec.model, Sequential) else "/model"
+        ledger.fault(at, "layer_misfit", text)
+        return Sequential(layers=[])
+    if placed and len(placed[-1].after) != 1:
+        hidden = [*hidden, Flatten()]
+    if not isinstance(spec.model, Sequential):
+        why = f"`{spec.model.kind}` is written out for rows of shape {_readable(shape)}."
+        ledger.decide("/model/kind", spec.model.kind, "sequential", "model.expand", why)
+    return Sequential(layers=_initialised(hidden, spec.init, ledger, "/model/layers"))
+
+
+def output_init(spec: JobSpec, ledger: Ledger) -> Init:
+    """How the output layer starts, and with it every layer that somebody adds to the resolved spec."""
+    if not isinstance(spec.init, AutoInit):
+        if isinstance(spec.init, Zeros) and spec.model != Mlp(hidden=[]):
+            text = "All units of a layer start alike and stay alike; take auto unless this is what you want to show."
+            ledger.warn("/init", "zero_init", text)
+        return spec.init
+    why = "No activation of the relu or selu kind follows the output layer."
+    return ledger.decide("/init", spec.init, XavierUniform(), "init.output", why)
+
+
+def _readable(shape: shapes.Shape) -> str:
+    return "×".join(map(str, shape))
+
+
+def _expand(model: Model, shape: shapes.Shape) -> list[Layer]:
+    match model:
+        case Mlp():
+            flat: list[Layer] = [Flatten()] if len(shape) > 1 else []
+            return flat + [layer for units in model.hidden for layer in _dense(model, units)]
+        case Cnn():
+            blocks = [layer for channels in model.channels for layer in _block(model, channels)]
+            return [*blocks, Flatten(), *(layer for units in model.hidden for layer in _dense(model, units))]
+        case Sequential():
+            return list(model.layers)
+        case _:
+            assert_never(model)
+
+
+def _dense(model: Mlp | Cnn, units: int) -> list[Layer]:
+    drop: list[Layer] = [Dropout(rate=model.dropout)] if model.dropout else []
+    return [Dense(units=units, bias=not model.batch_norm), *_activated(model), *drop]
+
+
+def _block(model: Cnn, channels: int) -> list[Layer]:
+    pool: list[Layer] = [Pool(size=model.pool)] if model.pool > 1 else []
+    return [Conv(channels=channels, kernel=model.kernel, bias=not model.batch_norm), *_activated(model), *pool]
+
+
+def _activated(model: Mlp | Cnn) -> list[Layer]:
+    norm: list[Layer] = [BatchNorm()] if model.batch_norm else []
+    return [*norm, Activation(function=model.activation)]
+
+
+def _initialised(hidden: list[Layer], default: Init, ledger: Ledger, pointer: str) -> list[Layer]:
+    chosen: list[Layer] = []
+    for index, layer in enumerate(hidden):
+        here = f"{pointer}/{index}"
+        match layer:
+            case Dense() | Conv():
+                init = _init(layer, _following(hidden[index + 1 :]), default, ledger, here)
+                chosen.append(layer.model_copy(update={"init": init}))
+            case Residual():
+                inner = _initialised(layer.layers, default, ledger, f"{here}/layers")
+                chosen.append(layer.model_copy(update={"layers": inner}))
+            case _:
+                chosen.append(layer)
+    return chosen
+
+
+def _following(rest: list[Layer]) -> Function | None:
+    """The activation that the layer's output reaches before the next weights."""
+    for layer in rest:
+        if isinstance(layer, Activation):
+            return layer.function
+        if isinstance(layer, Dense | Conv | Residual):
+            return None
+    return None
+
+
+def _init(layer: Dense | Conv, function: Function | None, default: Init, ledger: Ledger, pointer: str) -> Init:
+    asked = default if isinstance(layer.init, AutoInit) else layer.init
+    if not isinstance(asked, AutoInit):
+        _warn_misfit(asked, function, ledger, pointer)
+        return asked
+    rule, init = _by_activation(function)
+    why = f"{function or 'No activation'} follows this {layer.kind} layer."
+    return ledger.decide(f"{pointer}/init", asked, init, rule, why)
+
+
+def _by_activation(function: Function | None) -> tuple[str, Init]:
+    if function in RELU_FAMILY:
+        return "init.he", HeNormal()
+    if function == "selu":
+        return "init.lecun", LecunNormal()
+    return "init.xavier", XavierUniform()
+
+
+def _warn_misfit(init: Init, function: Function | None, ledger: Ledger, pointer: str) -> None:
+    relu = function in RELU_FAMILY
+    if relu and init.kind.startswith("xavier"):
+        ledger.warn(
+            f"{pointer}/init", "init_activation", f"Xavier halves the signal of {function} layers; he_normal fits."
+        )
+    if not relu and function and init.kind.startswith("he"):
+        ledger.warn(
+            f"{pointer}/init", "init_activation", f"He is meant for relu; with {function}, xavier_uniform fits."
+        )

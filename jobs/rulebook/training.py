@@ -1,0 +1,157 @@
+"""Rules about the training: loss, batch size, monitors, schedule, what is logged."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from jobs.rulebook.facts import Facts
+from jobs.rulebook.ledger import Ledger
+from jobs.spec.job import JobSpec
+from jobs.spec.loss import AutoLoss, Bce, CrossEntropy, Loss, Mse
+from jobs.spec.metrics import direction, monitors
+from jobs.spec.schedule import Cosine, Plateau, Schedule
+from jobs.spec.stopping import Checkpoint, EarlyStopping, Mode
+
+FULL_BATCH_BELOW = 2000
+SMALLEST_BATCH, LARGEST_BATCH = 64, 512
+STEPS_PER_EPOCH = 64
+"""auto takes the largest batch that leaves this many steps per epoch."""
+MOST_LOGGED = 5000
+"""Batch losses recorded per run, about."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How long the run is."""
+
+    per_epoch: int
+    total: int
+
+
+def loss(spec: JobSpec, facts: Facts, ledger: Ledger) -> Loss:
+    """What is minimised."""
+    asked = spec.loss
+    if isinstance(asked, AutoLoss):
+        chosen: Loss = CrossEntropy() if facts.task == "classification" else Mse()
+        return ledger.decide("/loss", asked, chosen, f"loss.{facts.task}", f"The task is {facts.task}.")
+    fits = isinstance(asked, CrossEntropy | Bce) == (facts.task == "classification")
+    if not fits:
+        mend = "cross_entropy" if facts.task == "classification" else "mse, mae or huber"
+        ledger.fault("/loss", "loss_misfit", f"{asked.kind} is not a loss for {facts.task}; use {mend}, or auto.")
+    elif isinstance(asked, Bce) and facts.classes != 2:
+        ledger.fault(
+            "/loss", "bce_classes", f"bce is for two classes, the target has {facts.classes}: use cross_entropy."
+        )
+    if spec.class_weight == "balanced" and facts.task == "regression":
+        ledger.fault("/class_weight", "no_classes", "A regression has no classes to weigh; use class_weight none.")
+    return asked
+
+
+def batch_size(spec: JobSpec, facts: Facts, ledger: Ledger) -> int | Literal["full"]:
+    """Rows per step."""
+    asked, rows = spec.batch_size, facts.train_rows
+    if asked == "auto":
+        if rows < FULL_BATCH_BELOW:
+            why = f"{rows} training rows are fewer than {FULL_BATCH_BELOW}."
+            return ledger.decide("/batch_size", asked, "full", "batch.full", why)
+        fitting = 2 ** int(math.log2(max(1, rows // STEPS_PER_EPOCH)))
+        size = min(LARGEST_BATCH, max(SMALLEST_BATCH, fitting))
+        span = f"{SMALLEST_BATCH}…{LARGEST_BATCH}"
+        why = f"The largest power of two in {span} that makes {STEPS_PER_EPOCH} steps of {rows} rows."
+        return ledger.decide("/batch_size", asked, size, "batch.power_of_two", why)
+    if isinstance(asked, int):
+        if asked.bit_count() != 1:
+            ledger.warn(
+                "/batch_size", "batch_not_power_of_two", f"{asked} is not a power of two; hardware likes those."
+            )
+        if asked < 32 and asked < rows:
+            ledger.warn(
+                "/batch_size", "batch_small", f"Batches of {asked} make slow steps and noisy gradients; try 32 or more."
+            )
+        if asked > rows:
+            ledger.warn(
+                "/batch_size", "batch_larger_than_data", f"There are {rows} training rows; this is a full batch."
+            )
+    return asked
+
+
+def steps(spec: JobSpec, facts: Facts, size: int | Literal["full"]) -> Steps:
+    """Optimizer steps per epoch and in all."""
+    rows = size if isinstance(size, int) else facts.train_rows
+    per_epoch = max(1, math.ceil(facts.train_rows / max(1, rows)))
+    return Steps(per_epoch, per_epoch * spec.epochs)
+
+
+def monitor(
+    asked: EarlyStopping | Checkpoint | Plateau, pointer: str, preferred: str, facts: Facts, ledger: Ledger
+) -> tuple[str, Mode]:
+    """Which metric decides, and which way is better."""
+    available = monitors(facts.task, validation=facts.validation_rows > 0)
+    name = asked.monitor
+    if name == "auto":
+        why = "There are validation rows." if facts.validation_rows else "There are no validation rows."
+        name = ledger.decide(f"{pointer}/monitor", "auto", preferred, "monitor.preferred", why)
+    elif name not in available:
+        text = f"This run will not have this metric. It will have: {', '.join(available)}."
+        ledger.fault(f"{pointer}/monitor", "unknown_monitor", text)
+        return name, "min"
+    natural = direction(name)
+    if asked.mode == "auto":
+        why = f"For {name}, {'less' if natural == 'min' else 'more'} is better."
+        return name, ledger.decide(f"{pointer}/mode", "auto", natural, "monitor.mode", why)
+    if asked.mode != natural:
+        ledger.warn(f"{pointer}/mode", "mode_unusual", f"For {name}, {natural} is usual.")
+    return name, asked.mode
+
+
+def stopping(spec: JobSpec, facts: Facts, preferred: str, ledger: Ledger) -> EarlyStopping | None:
+    """When to stop."""
+    asked = spec.early_stopping
+    if asked is None:
+        return None
+    name, mode = monitor(asked, "/early_stopping", preferred, facts, ledger)
+    if asked.patience >= spec.epochs:
+        text = f"With a patience of {asked.patience} in {spec.epochs} epochs it will never stop early."
+        ledger.warn("/early_stopping/patience", "patience_longer_than_run", text)
+    if name.startswith("train_"):
+        ledger.warn(
+            "/early_stopping/monitor", "monitor_training", "A training metric cannot see overfitting; hold rows back."
+        )
+    return asked.model_copy(update={"monitor": name, "mode": mode})
+
+
+def checkpoint(spec: JobSpec, stop: EarlyStopping | None, facts: Facts, preferred: str, ledger: Ledger) -> Checkpoint:
+    """What is kept."""
+    name, mode = monitor(spec.checkpoint, "/checkpoint", stop.monitor if stop else preferred, facts, ledger)
+    if spec.checkpoint.monitor == "auto" and spec.checkpoint.mode == "auto" and stop and stop.mode != "auto":
+        mode = stop.mode
+    return spec.checkpoint.model_copy(update={"monitor": name, "mode": mode})
+
+
+def schedule(spec: JobSpec, length: Steps, facts: Facts, preferred: str, ledger: Ledger) -> Schedule:
+    """The learning rate over time."""
+    asked = spec.schedule
+    warm = asked.warmup
+    warm_steps = 0 if warm is None else warm.length * (length.per_epoch if warm.unit == "epoch" else 1)
+    if warm_steps >= length.total:
+        text = f"The warm-up takes {warm_steps} steps, the whole run {length.total}; shorten it."
+        ledger.fault("/schedule/warmup/length", "warmup_longer_than_run", text)
+    if isinstance(asked, Plateau):
+        name, mode = monitor(asked, "/schedule", preferred, facts, ledger)
+        return asked.model_copy(update={"monitor": name, "mode": mode})
+    if isinstance(asked, Cosine) and asked.length == "auto":
+        rest = max(1, length.total - warm_steps)
+        units = rest if asked.unit == "step" else math.ceil(rest / length.per_epoch)
+        why = f"{length.total} steps less {warm_steps} of warm-up, in {asked.unit}s."
+        units = ledger.decide("/schedule/length", "auto", units, "schedule.rest", why)
+        return asked.model_copy(update={"length": units})
+    return asked
+
+
+def log_every(spec: JobSpec, length: Steps, ledger: Ledger) -> int:
+    """Steps between two recorded batch losses."""
+    if spec.log_every != "auto":
+        return spec.log_every
+    every = math.ceil(length.total / MOST_LOGGED)
+    why = f"{length.total} steps, at most {MOST_LOGGED} records."
+    return ledger.decide("/log_every", "auto", every, "log.sparse", why)

@@ -1,0 +1,96 @@
+"""The whole spec of a job: the HTTP body, the stored column and the trainer's input are this one model."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jobs.spec.data import (
+    AutoScaler,
+    AutoSplit,
+    Categories,
+    Dataset,
+    Features,
+    Missing,
+    Scaler,
+    Split,
+    Task,
+)
+from jobs.spec.loss import AutoLoss, Loss
+from jobs.spec.model import AutoInit, Init, Mlp, Model
+from jobs.spec.optimizer import Adam, Clip, Optimizer, Regularization
+from jobs.spec.schedule import Constant, Schedule
+from jobs.spec.stopping import Checkpoint, EarlyStopping
+from jobs.spec.values import Auto, Column, Count, Natural, Part, Positive, Text
+
+VERSION = 1
+"""Of the spec's language. A worker leaves jobs of a newer version to others."""
+
+
+class JobSpec(Part):
+    """A training job, declared. Everything but the dataset has a default; every `auto` is resolved and explained."""
+
+    dataset: Dataset
+    """What to learn from."""
+    name: Text | None = None
+    """For people."""
+    target: Column | Annotated[list[Column], Field(min_length=1, max_length=100)] | None = None
+    """The column to predict, several for multi-output regression. Null where the dataset names it itself
+    (builtin sets, arrays and images)."""
+    task: Auto | Task = "auto"
+    """auto: strings, booleans and few distinct integers → classification, else regression."""
+    features: Features = Field(default_factory=Features)
+    """Which columns the model sees."""
+    split: Split = Field(default_factory=AutoSplit)
+    """Which rows train, validate and test."""
+    missing: Missing = Field(default_factory=Missing)
+    """How gaps are filled."""
+    categories: Categories = Field(default_factory=Categories)
+    """How categories become numbers."""
+    scaler: Scaler = Field(default_factory=AutoScaler)
+    """How numeric features are scaled (images: per channel). One-hot columns are left as they are."""
+    model: Model = Field(default_factory=Mlp)
+    """The network."""
+    init: Init = Field(default_factory=AutoInit)
+    """The start of every weight whose layer does not say otherwise; biases start at 0."""
+    loss: Loss = Field(default_factory=AutoLoss)
+    """What is minimised."""
+    class_weight: Literal["none", "balanced"] = "none"
+    """`balanced` weighs class c by n/(k·n_c) over the training rows, as scikit-learn does."""
+    optimizer: Optimizer = Field(default_factory=Adam)
+    """How the weights move."""
+    regularization: Regularization = Field(default_factory=Regularization)
+    """Penalties."""
+    clip: Clip | None = None
+    """Of the gradient, after the penalties are added."""
+    batch_size: Annotated[Count, Field(le=1_000_000)] | Literal["full", "auto"] = "auto"
+    """Rows per step. auto: under 2,000 training rows the full batch, else a power of two in 64…512."""
+    epochs: Annotated[Count, Field(le=100_000)] = 50
+    """Passes over the training rows, at most."""
+    schedule: Schedule = Field(default_factory=Constant)
+    """The learning rate over time."""
+    early_stopping: EarlyStopping | None = None
+    """Null trains all epochs."""
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+    """What is kept on the way."""
+    seed: Natural = 0
+    """Of the split, the initial weights, the order of rows and dropout."""
+    device: Auto | Literal["cpu", "cuda"] = "auto"
+    """auto: a GPU where the worker has one; decided at the start of the run."""
+    max_time: Positive | None = None
+    """Seconds of training after which the run ends as `timed_out`, over all attempts."""
+    log_every: Auto | Count = "auto"
+    """Steps between two recorded batch losses; auto keeps a run below 5,000 of them."""
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    """Higher runs first."""
+    metadata: Annotated[
+        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+    ] = {}
+    """Yours: up to 16 pairs, to filter by."""
+
+
+def fingerprint(spec: JobSpec) -> str:
+    """SHA-256 over the canonical JSON of what determines the result: name, metadata and priority left out."""
+    content = spec.model_dump(mode="json", exclude={"name", "metadata", "priority"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""How the weights move: optimizers, penalties, clipping."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jobs.spec.values import Flag, NonNegative, Part, Positive
+
+Beta = Annotated[NonNegative, Field(lt=1)]
+
+
+class Sgd(Part):
+    """v ← μv + g; w ← w - lr·v, with nesterov w ← w - lr(g + μv) (`torch.optim.SGD`)."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: Positive = 1e-3
+    """Learning rate."""
+    momentum: Beta = 0.0
+    """μ."""
+    nesterov: Flag = False
+    """Nesterov's accelerated gradient; needs a momentum."""
+
+
+class Adagrad(Part):
+    """s ← s + g²; w ← w - lr·g/(√s + eps) (`torch.optim.Adagrad`)."""
+
+    kind: Literal["adagrad"] = "adagrad"
+    lr: Positive = 1e-2
+    """Learning rate."""
+    initial_accumulator: NonNegative = 0.0
+    """s before the first step (Keras starts at 0.1)."""
+    eps: Positive = 1e-10
+    """Outside the root."""
+
+
+class RmsProp(Part):
+    """s ← αs + (1-α)g²; w ← w - lr·g/(√s + eps) (`torch.optim.RMSprop`)."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    lr: Positive = 1e-2
+    """Learning rate."""
+    alpha: Beta = 0.99
+    """Keras's rho."""
+    eps: Positive = 1e-8
+    """Outside the root."""
+    momentum: Beta = 0.0
+    """Momentum on the scaled gradient."""
+    centered: Flag = False
+    """Divide by the estimated standard deviation instead of the root mean square."""
+
+
+class Adam(Part):
+    """w ← w - lr·m̂/(√v̂ + eps) with bias-corrected moments (Kingma & Ba 2015; `torch.optim.Adam`)."""
+
+    kind: Literal["adam"] = "adam"
+    lr: Positive = 1e-3
+    """Learning rate."""
+    beta1: Beta = 0.9
+    """Decay of the first moment."""
+    beta2: Beta = 0.999
+    """Decay of the second moment."""
+    eps: Positive = 1e-8
+    """Added after the bias correction."""
+    amsgrad: Flag = False
+    """Divide by the largest second moment so far (Reddi et al. 2018)."""
+
+
+class AdamW(Part):
+    """Adam with decoupled decay: w ← w(1 - lr·weight_decay) first (Loshchilov & Hutter 2019; `torch.optim.AdamW`)."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: Positive = 1e-3
+    """Learning rate."""
+    beta1: Beta = 0.9
+    """Decay of the first moment."""
+    beta2: Beta = 0.999
+    """Decay of the second moment."""
+    eps: Positive = 1e-8
+    """Added after the bias correction."""
+    amsgrad: Flag = False
+    """Divide by the largest second moment so far (Reddi et al. 2018)."""
+    weight_decay: NonNegative = 1e-2
+    """On weights only, unless `regularization.include_biases`."""
+
+
+Optimizer = Annotated[Sgd | Adagrad | RmsProp | Adam | AdamW, Field(discriminator="kind")]
+
+
+class Regularization(Part):
+    """Penalties on weights; biases and norm parameters only if asked. The logged losses do not contain them."""
+
+    l1: NonNegative = 0.0
+    """λ of λΣ|w|: adds λ·sign(w) to the gradient."""
+    l2: NonNegative = 0.0
+    """λ of λΣw² (Keras's factor): adds 2λw to the gradient."""
+    weight_decay: NonNegative = 0.0
+    """Decoupled: w ← w(1 - lr·weight_decay) before each step, whatever the optimizer. For adamw set its own field."""
+    include_biases: Flag = False
+    """Also on biases and norm parameters."""
+
+
+class ClipGlobalNorm(Part):
+    """Scales all gradients together so that their joint L2 norm is at most `max_norm` (`clip_grad_norm_`)."""
+
+    kind: Literal["global_norm"] = "global_norm"
+    max_norm: Positive
+    """Largest norm."""
+
+
+class ClipParameterNorm(Part):
+    """Scales each parameter's gradient so that its own L2 norm is at most `max_norm` (Keras's `clipnorm`)."""
+
+    kind: Literal["per_parameter_norm"] = "per_parameter_norm"
+    max_norm: Positive
+    """Largest norm."""
+
+
+class ClipValue(Part):
+    """Cuts each gradient value to [-limit, limit]."""
+
+    kind: Literal["value"] = "value"
+    limit: Positive
+    """Largest absolute value."""
+
+
+Clip = Annotated[ClipGlobalNorm | ClipParameterNorm | ClipValue, Field(discriminator="kind")]

@@ -1,0 +1,60 @@
+"""What a dataset looks like: the facts that the rules decide by, gathered once by the trainer's reader."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from jobs.spec.values import Part
+
+
+class ValueCount(Part):
+    """How often a value occurs."""
+
+    value: str
+    count: int
+
+
+class ColumnProfile(Part):
+    """One column of a table, or the labels of an array or image set."""
+
+    name: str
+    kind: Literal["numeric", "categorical", "datetime", "text"]
+    """`text` is free text or an identifier: nearly every value is different, so no network here can use it."""
+    integer: bool = False
+    """All values are whole numbers."""
+    boolean: bool = False
+    """All values are true or false."""
+    missing: int = 0
+    """Empty cells, and the usual marks for them: NA, N/A, NaN, null, None, ?, -."""
+    distinct: int
+    """Different values, missing not counted."""
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    """ddof 0."""
+    top: list[ValueCount] = []
+    """The most frequent values: all of them up to 100, so that class counts are exact there."""
+    rarest: int | None = None
+    """Count of the rarest value."""
+
+
+class DatasetProfile(Part):
+    """A table (`columns`), or images (`image`, and one column `label`)."""
+
+    layout: Literal["table", "images"]
+    rows: int
+    columns: list[ColumnProfile]
+    """In file order. Images have one, `label`; a two-dimensional array has `x0`, `x1`, … and `y`."""
+    image: tuple[int, int, int] | None = None
+    """Channels, height, width."""
+    target: str | None = None
+    """The column that is the target unless the spec names another."""
+    warnings: list[str] = []
+    """What the reader noticed, for people."""
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Of the file's bytes; empty for builtin sets and inline rows."""
+
+    def column(self, name: str) -> ColumnProfile | None:
+        """The column of that name, if there is one."""
+        return next((column for column in self.columns if column.name == name), None)
