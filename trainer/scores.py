@@ -1,0 +1,118 @@
+"""How good a model is: loss and a few metrics after each epoch, scikit-learn's full set at the end."""
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from sklearn import metrics as sk
+
+from jobs.spec.job import JobSpec
+from trainer.data import Data, Examples
+from trainer.losses import RowLoss
+from trainer.network import Network, Pass
+
+CHUNK_FLOATS = 1 << 24
+"""Input values evaluated at a time, about."""
+
+
+@torch.no_grad()
+def outputs(network: Network, examples: Examples, lanes: int) -> torch.Tensor:
+    """[K, N, outputs] in evaluation mode."""
+    rows = max(1, CHUNK_FLOATS // max(1, examples.x[0].numel()) // 8)
+    chunks = []
+    for start in range(0, len(examples.x), rows):
+        x = examples.x[start : start + rows]
+        chunks.append(network(x.unsqueeze(0).expand(lanes, *x.shape), Pass(False, [])))
+    return torch.cat(chunks, dim=1)
+
+
+def validation(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, examples: Examples) -> list[dict[str, float]]:
+    """Metrics of each lane from z [K, N, outputs], by the names in `jobs.spec.metrics`, without prefix."""
+    return [_lane(spec, data, rows, lane, examples.y) for lane in z]
+
+
+def _lane(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+    loss = rows(z, y).mean()
+    if spec.task == "classification":
+        return _floats({"loss": loss, "accuracy": (labels(z) == y).float().mean()})
+    error = (z - y) * data.target_scale.to(z.device)
+    spread = (y - y.mean(0)) * data.target_scale.to(z.device)
+    r2 = (1 - error.square().sum(0) / spread.square().sum(0).clamp(min=1e-30)).mean()
+    return _floats({"loss": loss, "rmse": error.square().mean().sqrt(), "mae": error.abs().mean(), "r2": r2})
+
+
+def _floats(values: dict[str, torch.Tensor]) -> dict[str, float]:
+    numbers = torch.stack(list(values.values())).tolist()  # one transfer from the device, not one per metric
+    return dict(zip(values, numbers, strict=True))
+
+
+def labels(z: torch.Tensor) -> torch.Tensor:
+    """[N, outputs] → [N]: the largest logit, or the sign of the only one."""
+    return (z.squeeze(1) > 0).long() if z.shape[1] == 1 else z.argmax(1)
+
+
+def probabilities(z: torch.Tensor) -> torch.Tensor:
+    """[N, outputs] logits → [N, classes]."""
+    if z.shape[1] == 1:
+        p = torch.sigmoid(z)
+        return torch.cat([1 - p, p], dim=1)
+    return z.softmax(1)
+
+
+def held_out(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, examples: Examples) -> dict[str, JsonValue]:
+    """The final score of one lane, from z [N, outputs]."""
+    loss = float(rows(z, examples.y).mean())
+    if data.classes is not None:
+        return {"rows": len(z), "loss": loss, **_classification(data.classes, z.cpu(), examples.y.cpu().numpy())}
+    scale, mean = data.target_scale.double(), data.target_mean.double()
+    predicted = z.cpu().double() * scale + mean
+    true = examples.y.cpu().double() * scale + mean
+    return {"rows": len(z), "loss": loss, **_regression(data.targets, predicted.numpy(), true.numpy())}
+
+
+def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> dict[str, JsonValue]:
+    predicted = labels(z).numpy()
+    numbers = list(range(len(classes)))
+    precision, recall, f1, support = sk.precision_recall_fscore_support(
+        true, predicted, labels=numbers, zero_division=0.0
+    )
+    present = support > 0
+    each = zip(classes, precision, recall, f1, support, strict=True)
+    return {
+        "accuracy": float(sk.accuracy_score(true, predicted)),
+        "balanced_accuracy": float(recall[present].mean()),
+        "f1_macro": float(f1[present].mean()),
+        "roc_auc": _roc_auc(true, probabilities(z).double().numpy(), bool(present.all())),
+        "confusion": {
+            "labels": list(classes),
+            "matrix": sk.confusion_matrix(true, predicted, labels=numbers).tolist(),
+        },
+        "per_class": [
+            {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
+            for label, p, r, f, n in each
+        ],
+    }
+
+
+def _roc_auc(true: np.ndarray, p: np.ndarray, all_present: bool) -> float | None:
+    """One against the rest, mean over classes; None where a class has no test rows or an output is not finite."""
+    if not all_present or not np.isfinite(p).all() or p.shape[1] < 2:
+        return None
+    p = p / p.sum(1, keepdims=True)
+    return float(sk.roc_auc_score(true, p[:, 1] if p.shape[1] == 2 else p, multi_class="ovr"))
+
+
+def _regression(targets: list[str], predicted: np.ndarray, true: np.ndarray) -> dict[str, JsonValue]:
+    r2 = float(sk.r2_score(true, predicted)) if len(true) > 1 else None
+    scores: dict[str, JsonValue] = {
+        "rmse": float(np.sqrt(sk.mean_squared_error(true, predicted))),
+        "mae": float(sk.mean_absolute_error(true, predicted)),
+        "r2": r2,
+    }
+    if len(targets) > 1:
+        squared = sk.mean_squared_error(true, predicted, multioutput="raw_values")
+        absolute = sk.mean_absolute_error(true, predicted, multioutput="raw_values")
+        scores["per_target"] = [
+            {"target": name, "rmse": float(np.sqrt(s)), "mae": float(a)}
+            for name, s, a in zip(targets, squared, absolute, strict=True)
+        ]
+    return scores

@@ -1,0 +1,16 @@
+"""Imported once by the process that training processes are forked from, so that they start in milliseconds.
+
+Nothing here may start a thread or touch CUDA: a fork would copy neither. polars starts threads when imported, so it is
+imported by each child itself. An optimizer is built because torch imports half of itself at the first one.
+"""
+
+import matplotlib.figure
+import safetensors.torch
+import sklearn.metrics
+import sklearn.model_selection
+import sklearn.preprocessing
+import torch
+
+torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+
+__all__ = ["matplotlib", "safetensors", "sklearn", "torch"]
