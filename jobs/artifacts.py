@@ -1,0 +1,105 @@
+"""Files: datasets, checkpoints, results. A local folder or an S3-compatible store, by URL."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where files live. A put is all or nothing and is on disk when it returns."""
+
+    store: ObjectStore
+    root: Path | None
+    """The folder of a local store."""
+
+    def put(self, path: str, source: Path) -> None:
+        """Stores a file under a key of ours."""
+        obstore.put(self.store, path, source)
+        self._settle(path)
+
+    async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> tuple[int, str]:
+        """Stores a stream as it comes; answers its length in bytes and its SHA-256."""
+        digest, size = hashlib.sha256(), 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        await obstore.put_async(self.store, path, counted())
+        await asyncio.to_thread(self._settle, path)
+        return size, digest.hexdigest()
+
+    def move(self, source: str, target: str) -> None:
+        """Gives a file another key, over what may be there."""
+        obstore.rename(self.store, source, target)
+        self._settle(target)
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copies a file to a local path.
+
+        Raises:
+            FileNotFoundError: there is none under this key.
+        """
+        found = obstore.get(self.store, path)
+        with target.open("wb") as file:
+            for chunk in found.stream(min_chunk_size=CHUNK):
+                file.write(chunk)
+
+    def read(self, path: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to but without `end`, in chunks.
+
+        Raises:
+            FileNotFoundError: there is none under this key.
+        """
+        size = obstore.head(self.store, path)["size"]
+        end = size if end is None else min(end, size)
+        for offset in range(start, end, CHUNK):
+            yield bytes(obstore.get_range(self.store, path, start=offset, end=min(offset + CHUNK, end)))
+
+    def delete(self, path: str) -> None:
+        """Removes a file; one that is not there is gone already."""
+        try:
+            obstore.delete(self.store, path)
+        except FileNotFoundError:
+            return
+
+    def _settle(self, path: str) -> None:
+        """Makes a local file outlive a power cut: its bytes, then its name."""
+        if self.root is None:
+            return
+        file = self.root / path
+        for place in (file, *file.parents[: len(Path(path).parts)]):
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def connect(url: str) -> Artifacts:
+    """The store behind `file:///path` or `s3://bucket/prefix`."""
+    if url.startswith("file:"):
+        root = Path(url2pathname(urlsplit(url).path))
+        root.mkdir(parents=True, exist_ok=True)
+        return Artifacts(LocalStore(root, mkdir=True), root)
+    return Artifacts(from_url(url), None)
+
+
+def sha256(path: Path) -> str:
+    """Of a local file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,169 @@
+"""The database: SQLite for one machine, PostgreSQL for many. Same tables, same tests."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from pysqlite3 import dbapi2
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.expression import FunctionElement
+
+OLDEST_SQLITE = (3, 51, 3)
+"""Versions before it may corrupt a database in WAL mode (the WAL-reset bug)."""
+
+PRAGMAS = (
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # a committed row survives a power cut
+    "PRAGMA foreign_keys=ON",
+)
+POSTGRES = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,  # a server that is gone without a word is given up
+    "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+}
+
+
+class Timestamp(sa.TypeDecorator[datetime]):
+    """Aware UTC times, stored as seconds since 1970 so that both databases compare and add them alike."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> float | None:
+        return value.timestamp() if value else None
+
+    def process_result_value(self, value: float | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+class Prose(sa.TypeDecorator[str]):
+    """Text for people; what PostgreSQL cannot hold, NUL and lone surrogates, becomes a question mark."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return value.replace("\x00", "?").encode(errors="replace").decode() if value else value
+
+
+class Parsed(sa.TypeDecorator[Any]):
+    """A value that is JSON in the database and a validated pydantic type everywhere else."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__(none_as_null=True)
+        self.kind = kind  # under the argument's name: statements are cached by it
+        self.adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
+        return None if value is None else self.adapter.dump_python(value, mode="json")
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
+        return None if value is None else self.adapter.validate_python(value)
+
+
+class _Clock(FunctionElement[float]):
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(_Clock, "sqlite")
+def _clock_sqlite(element: _Clock, compiler: Any, **options: Any) -> str:
+    return "unixepoch('subsec')"
+
+
+@compiles(_Clock, "postgresql")
+def _clock_postgresql(element: _Clock, compiler: Any, **options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def now(plus: float = 0.0) -> sa.ColumnElement[datetime]:
+    """The database's clock plus some seconds: the one clock that records and leases go by."""
+    return sa.type_coerce(_Clock() + plus, Timestamp())
+
+
+class _Member(FunctionElement[str]):
+    type = sa.String()
+    inherit_cache = True
+
+
+@compiles(_Member, "sqlite")
+def _member_sqlite(element: _Member, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"(SELECT value FROM json_each({document}) WHERE key = {key})"  # a JSON path cannot quote every key
+
+
+@compiles(_Member, "postgresql")
+def _member_postgresql(element: _Member, compiler: Any, **options: Any) -> str:
+    document, key = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({document} ->> {key})"
+
+
+def member(document: Any, key: str) -> sa.ColumnElement[str]:
+    """The text under any key of a JSON object; NULL if there is none."""
+    return _Member(document, sa.literal(key, sa.String()))
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where transactions begin. Writing ones take SQLite's write lock at once, so that none fails half-way."""
+
+    engine: sa.Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        level = {"isolation_level": "REPEATABLE READ"} if self.engine.dialect.name == "postgresql" else {}
+        with Session(self.engine.execution_options(**level), expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that commits at the end of the block, or leaves no trace."""
+        engine = self.engine.execution_options(writing=True)
+        with Session(engine, expire_on_commit=False, info={"writing": True}) as session, session.begin():
+            yield session
+
+
+def connect(url: str) -> Database:
+    """The database behind a URL; nothing is opened before the first transaction.
+
+    Raises:
+        RuntimeError: this build of SQLite has the WAL-reset bug.
+    """
+    if url.startswith("sqlite"):
+        return Database(_sqlite(url))
+    engine = sa.create_engine(
+        url, connect_args=POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=16, pool_timeout=5
+    )
+    return Database(engine)
+
+
+def _sqlite(url: str) -> sa.Engine:
+    if dbapi2.sqlite_version_info < OLDEST_SQLITE:
+        raise RuntimeError(
+            f"SQLite {dbapi2.sqlite_version} may corrupt its database; {OLDEST_SQLITE} or newer is needed"
+        )
+    engine = sa.create_engine(url, module=dbapi2, pool_timeout=5)
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine

@@ -1,0 +1,51 @@
+"""What happened to a job, in order. Numbers are given under the job's row lock, so there are no gaps."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from pydantic import JsonValue
+from sqlalchemy.orm import Session
+
+from jobs import db
+from jobs.tables import Event, Job
+
+
+def append(
+    session: Session,
+    job_id: str,
+    kind: str,
+    message: str,
+    *,
+    level: str = "info",
+    data: dict[str, JsonValue] | None = None,
+) -> None:
+    """Adds the next event of a job.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: a second terminal event.
+    """
+    numbered = (
+        sa.update(Job)
+        .where(Job.id == job_id)
+        .values(event_seq=Job.event_seq + 1, version=Job.version + 1, updated_at=db.now())
+        .returning(Job.event_seq, Job.attempt)
+    )
+    seq, attempt = session.execute(numbered).one()
+    session.execute(
+        sa.insert(Event).values(
+            job_id=job_id,
+            seq=seq,
+            kind=kind,
+            at=db.now(),
+            attempt=attempt,
+            level=level,
+            message=message,
+            data=data or {},
+        )
+    )
+
+
+def page(session: Session, job_id: str, after: int, limit: int) -> Sequence[Event]:
+    """Events numbered above `after`, oldest first."""
+    query = sa.select(Event).where(Event.job_id == job_id, Event.seq > after).order_by(Event.seq).limit(limit)
+    return session.scalars(query).all()

@@ -1,0 +1,51 @@
+"""The files of a job: checkpoints and results, as rows; the bytes are in the artifact store."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from jobs import errors
+from jobs.tables import File
+
+Kind = Literal["checkpoint", "artifact"]
+
+
+def list_of(session: Session, job_id: str, kind: Kind) -> Sequence[File]:
+    """A job's files of one kind, in order of steps, then names."""
+    query = sa.select(File).where(File.job_id == job_id, File.kind == kind)
+    return session.scalars(query.order_by(File.step, File.name)).all()
+
+
+def checkpoint(session: Session, job_id: str, checkpoint_id: str) -> File:
+    """One checkpoint of a job.
+
+    Raises:
+        NotFound: it has none of this id; old ones are removed while a run goes on.
+    """
+    return _one(session, job_id, "checkpoint", File.id == checkpoint_id)
+
+
+def artifact(session: Session, job_id: str, name: str) -> File:
+    """One result of a job.
+
+    Raises:
+        NotFound: it has none of this name, or none yet.
+    """
+    return _one(session, job_id, "artifact", File.name == name)
+
+
+def _one(session: Session, job_id: str, kind: Kind, chosen: sa.ColumnElement[bool]) -> File:
+    file = session.scalar(sa.select(File).where(File.job_id == job_id, File.kind == kind, chosen))
+    if file is None:
+        raise errors.NotFound(f"This job has no such {kind}; what it has is in its list.")
+    return file
+
+
+def prune(session: Session, job_id: str, keep: int) -> list[str]:
+    """Removes all checkpoints but the best and the `keep` newest; answers their keys in the artifact store."""
+    others = [file for file in list_of(session, job_id, "checkpoint") if not file.is_best]
+    for file in others[:-keep]:
+        session.delete(file)
+    return [file.path for file in others[:-keep]]

@@ -1,0 +1,220 @@
+"""Jobs as their owners see them: made, found, listed, changed, cancelled, retried, deleted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from jobs import db, errors, events, ids, states
+from jobs.rules import Resolved
+from jobs.spec import job as job_spec
+from jobs.spec.data import GivenSplit, Upload
+from jobs.spec.job import JobSpec
+from jobs.states import Status
+from jobs.tables import Dataset, File, Job
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs to list; None takes all."""
+
+    status: Sequence[Status] | None = None
+    name: str | None = None
+    metadata: Mapping[str, str] | None = None
+    dataset: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def create(
+    session: Session,
+    owner: str,
+    spec: JobSpec,
+    resolved: Resolved | None,
+    *,
+    parent: str | None = None,
+    traceparent: str | None = None,
+) -> Job:
+    """A queued job. Without `resolved` it waits for its dataset's profile."""
+    test = spec.split.test if isinstance(spec.split, GivenSplit) else None
+    job = Job(
+        id=ids.new("job"),
+        owner=owner,
+        name=spec.name,
+        status=Status.QUEUED,
+        status_code=None if resolved else "dataset_profiling",
+        status_message=None if resolved else "The dataset is being read; the job is resolved when that is done.",
+        priority=spec.priority,
+        spec=spec,
+        spec_version=job_spec.VERSION,
+        spec_hash=job_spec.fingerprint(spec),
+        resolved_spec=resolved.spec if resolved else None,
+        resolution=resolved.decisions if resolved else [],
+        warnings=resolved.notices if resolved else [],
+        dataset_id=spec.dataset.id if isinstance(spec.dataset, Upload) else None,
+        test_dataset_id=test.id if isinstance(test, Upload) else None,
+        dataset_hash=resolved.dataset_hash if resolved else None,
+        details=dict(spec.metadata),
+        parent=parent,
+        traceparent=traceparent,
+        created_at=db.now(),
+        queued_at=db.now(),
+        updated_at=db.now(),
+        not_before=db.now(),
+    )
+    session.add(job)
+    session.flush()
+    events.append(session, job.id, "created", "The job was accepted.")
+    if resolved:
+        events.append(session, job.id, "queued", "The job waits for a worker.")
+    session.refresh(job)
+    return job
+
+
+def get(session: Session, owner: str, job_id: str, *, lock: bool = False) -> Job:
+    """One job of this owner; locked, nobody else moves it before the commit.
+
+    Raises:
+        NotFound: no such job, or somebody else's.
+    """
+    query = sa.select(Job).where(Job.id == job_id, Job.owner == owner)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    job = session.scalar(query)
+    if job is None:
+        raise errors.NotFound(
+            f"There is no job {job_id!r} here." if job_id.isprintable() and len(job_id) < 64 else None
+        )
+    return job
+
+
+def page(session: Session, owner: str, chosen: Filter, after: str | None, limit: int) -> Sequence[Job]:
+    """The owner's jobs, newest first, below the id `after`: first filtered, then sorted, then cut."""
+    query = sa.select(Job).where(Job.owner == owner, *_conditions(chosen))
+    if after:
+        query = query.where(Job.id < after)
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
+
+
+def _conditions(chosen: Filter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool] | None] = [
+        Job.status.in_(chosen.status) if chosen.status else None,
+        Job.name == chosen.name if chosen.name is not None else None,
+        sa.or_(Job.dataset_id == chosen.dataset, Job.test_dataset_id == chosen.dataset) if chosen.dataset else None,
+        Job.created_at > chosen.created_after if chosen.created_after else None,
+        Job.created_at < chosen.created_before if chosen.created_before else None,
+        *(db.member(Job.details, key) == value for key, value in (chosen.metadata or {}).items()),
+    ]
+    return [condition for condition in conditions if condition is not None]
+
+
+def position(session: Session, job: Job) -> int | None:
+    """How many queued jobs would be taken before this one; None unless it is queued and ready."""
+    if job.status is not Status.QUEUED or job.resolved_spec is None:
+        return None
+    earlier = sa.or_(
+        Job.priority > job.priority,
+        sa.and_(Job.priority == job.priority, Job.queued_at < job.queued_at),
+        sa.and_(Job.priority == job.priority, Job.queued_at == job.queued_at, Job.id < job.id),
+    )
+    query = sa.select(sa.func.count()).where(Job.status == Status.QUEUED, Job.resolved_spec.is_not(None), earlier)
+    return session.scalar(query) or 0
+
+
+def move(session: Session, job_id: str, target: Status, *, fence: sa.ColumnElement[bool], **values: Any) -> bool:
+    """Moves a job to a state by one conditional UPDATE; False if the job was not where it may come from."""
+    moved = session.execute(
+        sa.update(Job)
+        .where(Job.id == job_id, Job.status.in_(states.sources(target)), fence)
+        .values(status=target, updated_at=db.now(), version=Job.version + 1, **values)
+        .returning(Job.id)
+    )
+    return moved.first() is not None
+
+
+def cancel(session: Session, owner: str, job_id: str) -> Job:
+    """Asks for the end of a job: a waiting one ends at once, a running one when its process is gone.
+
+    Raises:
+        IllegalMove: the job ended in another way.
+    """
+    job = get(session, owner, job_id, lock=True)
+    if job.status in (Status.CANCELLED, Status.CANCELLING):
+        return job
+    waiting = {"finished_at": db.now(), "stop_reason": "cancelled", "status_code": None, "status_message": None}
+    at_rest = Job.status.in_([Status.QUEUED, Status.PAUSED])
+    if move(session, job_id, Status.CANCELLED, fence=at_rest, **waiting):
+        events.append(session, job_id, "cancelled", "The job was cancelled before it started.")
+    elif move(session, job_id, Status.CANCELLING, fence=Job.status.in_(states.HELD)):
+        events.append(session, job_id, "cancelling", "The job's process is being stopped.")
+    else:
+        raise _refusal(job, "cancelled")
+    session.refresh(job)
+    return job
+
+
+def retry(session: Session, owner: str, job_id: str, resolved: Resolved | None) -> Job:
+    """A new job with the spec of one that ended without success; asked again, the same new job.
+
+    Raises:
+        IllegalMove: the job has not ended, or ended well.
+    """
+    job = get(session, owner, job_id, lock=True)
+    if "retry" not in states.allowed_actions(job.status):
+        raise _refusal(job, "retried")
+    again = session.scalar(sa.select(Job).where(Job.parent == job_id, Job.owner == owner))
+    return again or create(session, owner, job.spec, resolved, parent=job_id, traceparent=job.traceparent)
+
+
+def change(
+    session: Session,
+    owner: str,
+    job_id: str,
+    *,
+    name: str | None,
+    priority: int | None,
+    metadata: dict[str, str] | None,
+) -> Job:
+    """Changes what may be changed after the submit; None leaves a value as it is."""
+    job = get(session, owner, job_id)
+    values = {"name": name, "priority": priority, "details": metadata}
+    changed = {key: value for key, value in values.items() if value is not None}
+    session.execute(
+        sa.update(Job).where(Job.id == job_id).values(**changed, version=Job.version + 1, updated_at=db.now())
+    )
+    session.refresh(job)
+    return job
+
+
+def delete(session: Session, owner: str, job_id: str) -> list[str]:
+    """Removes an ended job and all that hangs on it; answers the keys of its files, for the caller to remove.
+
+    Raises:
+        IllegalMove: the job has not ended.
+    """
+    job = get(session, owner, job_id)
+    if job.status not in states.TERMINAL:
+        raise _refusal(job, "deleted")
+    paths = session.scalars(sa.select(File.path).where(File.job_id == job_id)).all()
+    session.execute(sa.delete(Job).where(Job.id == job_id, Job.status.in_(states.TERMINAL)))
+    return list(paths)
+
+
+def waiting_for(session: Session, dataset_id: str) -> Sequence[Job]:
+    """Queued jobs that could not be resolved before this dataset was read, locked until the commit."""
+    on_it = sa.or_(Job.dataset_id == dataset_id, Job.test_dataset_id == dataset_id)
+    query = sa.select(Job).where(Job.status == Status.QUEUED, Job.resolved_spec.is_(None), on_it)
+    return session.scalars(query.order_by(Job.id).with_for_update()).all()
+
+
+def uses(session: Session, dataset: Dataset) -> bool:
+    """Whether a job that has not ended needs this dataset."""
+    on_it = sa.or_(Job.dataset_id == dataset.id, Job.test_dataset_id == dataset.id)
+    return session.scalar(sa.select(sa.exists().where(on_it, Job.status.not_in(states.TERMINAL)))) or False
+
+
+def _refusal(job: Job, verb: str) -> errors.IllegalMove:
+    return errors.IllegalMove(f"A job that is {job.status} cannot be {verb}.", states.allowed_actions(job.status))

@@ -1,0 +1,227 @@
+"""The tables. A row of `jobs` is the truth about a job; everything else hangs on it."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from pydantic import JsonValue
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from jobs.db import Parsed, Prose, Timestamp
+from jobs.record import Best, Failure, Progress, Usage
+from jobs.spec.explained import Decision, Notice
+from jobs.spec.job import JobSpec
+from jobs.spec.profile import DatasetProfile
+from jobs.states import TERMINAL, Status
+
+StatusColumn = sa.Enum(
+    Status, native_enum=False, length=16, values_callable=lambda kinds: [kind.value for kind in kinds]
+)
+TERMINAL_KINDS = sa.text(f"kind IN ({', '.join(sorted(repr(status.value) for status in TERMINAL))})")
+
+
+class Table(DeclarativeBase):
+    """All tables of fitd."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ix": "%(table_name)s_by_%(column_0_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Timestamp, str: Prose, dict[str, JsonValue]: sa.JSON(none_as_null=True)}
+
+
+class Job(Table):
+    """One job: what was asked, what was made of it, where it stands."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    name: Mapped[str | None] = mapped_column(sa.String(200))
+    status: Mapped[Status] = mapped_column(StatusColumn)
+    status_code: Mapped[str | None] = mapped_column(sa.String(64))
+    status_message: Mapped[str | None]
+    stop_reason: Mapped[str | None] = mapped_column(sa.String(32))
+    priority: Mapped[int]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+    estimated_finish_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    """Grows with every change that a reader can see."""
+    event_seq: Mapped[int] = mapped_column(default=0)
+    """Number of the last event."""
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Number of the current attempt, and the fencing token: whoever writes for another attempt changes nothing."""
+    stalled_attempts: Mapped[int] = mapped_column(default=0)
+    """Attempts lost since the last checkpoint; too many of them and the job is given up."""
+    lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
+    lease_until: Mapped[datetime | None]
+    not_before: Mapped[datetime]
+    hinted_at: Mapped[datetime | None]
+
+    spec_version: Mapped[int]
+    spec: Mapped[JobSpec] = mapped_column(Parsed(JobSpec))
+    spec_hash: Mapped[str] = mapped_column(sa.String(64))
+    resolved_spec: Mapped[JobSpec | None] = mapped_column(Parsed(JobSpec))
+    """Null while a dataset is being profiled; only then is a queued job not for the taking."""
+    resolution: Mapped[list[Decision]] = mapped_column(Parsed(list[Decision]))
+    warnings: Mapped[list[Notice]] = mapped_column(Parsed(list[Notice]))
+    dataset_id: Mapped[str | None] = mapped_column(sa.String(40), index=True)
+    test_dataset_id: Mapped[str | None] = mapped_column(sa.String(40), index=True)
+    dataset_hash: Mapped[str | None] = mapped_column(sa.String(129))
+    """SHA-256 of the dataset's bytes; of both datasets, joined by `+`, if the test rows have their own."""
+    details: Mapped[dict[str, JsonValue]] = mapped_column("metadata", sa.JSON)
+
+    progress: Mapped[Progress | None] = mapped_column(Parsed(Progress))
+    latest: Mapped[dict[str, JsonValue]] = mapped_column(sa.JSON, default=dict)
+    best: Mapped[Best | None] = mapped_column(Parsed(Best))
+    test: Mapped[dict[str, JsonValue] | None]
+    error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
+    usage: Mapped[Usage] = mapped_column(Parsed(Usage), default=Usage)
+    parent: Mapped[str | None] = mapped_column(sa.String(40), unique=True)
+    """The job that this one retries; a job is retried once."""
+    traceparent: Mapped[str | None] = mapped_column(sa.String(64))
+
+    __table_args__ = (
+        sa.Index("jobs_by_queue", "status", sa.desc("priority"), "queued_at", "id"),
+        sa.Index("jobs_by_owner", "owner", "id"),
+        sa.Index("jobs_by_lease", "lease_until"),
+    )
+
+
+class Attempt(Table):
+    """One try at a job by one worker."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(sa.String(128))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    resumed_from_step: Mapped[int | None] = mapped_column(sa.BigInteger)
+    exit: Mapped[str | None] = mapped_column(sa.String(64))
+    """How it ended: a terminal status, `drained`, `lease_expired`, or the failure's code."""
+
+
+class Event(Table):
+    """Something that happened to a job, numbered without gap. One terminal event at most: the index sees to it."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    at: Mapped[datetime]
+    attempt: Mapped[int]
+    level: Mapped[str] = mapped_column(sa.String(8))
+    message: Mapped[str]
+    data: Mapped[dict[str, JsonValue]]
+
+    __table_args__ = (
+        sa.Index(
+            "one_terminal_event", "job_id", unique=True, sqlite_where=TERMINAL_KINDS, postgresql_where=TERMINAL_KINDS
+        ),
+    )
+
+
+class Metric(Table):
+    """One value of one metric. Rows behind the step that a later attempt resumed from are deleted."""
+
+    __tablename__ = "metrics"
+
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    step: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True)
+    attempt: Mapped[int]
+    epoch: Mapped[int]
+    value: Mapped[float | None] = mapped_column(sa.Double)
+    nonfinite: Mapped[str | None] = mapped_column(sa.String(4))
+
+
+class File(Table):
+    """A checkpoint or another result of a job in the artifact store."""
+
+    __tablename__ = "files"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    """`checkpoint` or `artifact`."""
+    name: Mapped[str] = mapped_column(sa.String(128))
+    attempt: Mapped[int]
+    step: Mapped[int] = mapped_column(sa.BigInteger)
+    epoch: Mapped[int]
+    path: Mapped[str] = mapped_column(sa.String(256))
+    """Key in the artifact store; the attempt is part of it, so that no one writes over another's file."""
+    content_type: Mapped[str] = mapped_column(sa.String(64))
+    bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    is_best: Mapped[bool] = mapped_column(default=False)
+    resumable: Mapped[bool] = mapped_column(default=False)
+    """Holds optimizer and progress, not only weights."""
+    metrics: Mapped[dict[str, JsonValue]]
+
+    __table_args__ = (sa.UniqueConstraint("job_id", "kind", "name"),)
+
+
+class LogLine(Table):
+    """A line of a run's log."""
+
+    __tablename__ = "log_lines"
+
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    attempt: Mapped[int]
+    level: Mapped[str] = mapped_column(sa.String(8))
+    message: Mapped[str]
+
+
+class Dataset(Table):
+    """An uploaded file and what is known of it. Equal bytes share one file in the artifact store."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    name: Mapped[str] = mapped_column(sa.String(200))
+    bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    path: Mapped[str] = mapped_column(sa.String(256))
+    status: Mapped[str] = mapped_column(sa.String(16))
+    """`profiling`, `ready` or `invalid`."""
+    error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
+    profile: Mapped[DatasetProfile | None] = mapped_column(Parsed(DatasetProfile))
+    preview: Mapped[list[dict[str, JsonValue]]] = mapped_column(sa.JSON, default=list)
+    """The first rows, as read."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    attempt: Mapped[int] = mapped_column(default=0)
+    deaths: Mapped[int] = mapped_column(default=0)
+    """Readers whose leases ran out."""
+    lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
+    lease_until: Mapped[datetime | None]
+    hinted_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("datasets_by_owner", "owner", "id"), sa.Index("datasets_by_status", "status"))
+
+
+class IdempotencyKey(Table):
+    """Which job an owner's Idempotency-Key made; it lives as long as the job."""
+
+    __tablename__ = "idempotency_keys"
+
+    owner: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(255), primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(sa.String(64))
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]

@@ -1,0 +1,1 @@
+"""Who trains: Celery, slots, leases, child processes."""

@@ -1,0 +1,109 @@
+"""Child processes as the worker sees them: started warm and without secrets, heard, told to drain, stopped."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import connection, forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from worker.launch import Work, launch
+from worker.messages import DRAIN, NEWS, News
+
+GRACE = 10.0
+"""Seconds between the polite and the other end."""
+SECRET = ("FITD_DATABASE_URL", "FITD_BROKER_URL", "FITD_ARTIFACTS_URL", "AWS_")
+"""Environment variables, by their beginnings, that a child must not see."""
+
+_context = multiprocessing.get_context("forkserver")
+
+
+def warm() -> None:
+    """Starts the process that all children are forked from. Call it once, before there are threads."""
+    _context.set_forkserver_preload(["trainer.warm"])
+    with _environment():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    kept = dict(os.environ)
+    for name in kept:
+        if name.startswith(SECRET):
+            del os.environ[name]
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must not copy a process with threads
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+class Child:
+    """One running child."""
+
+    def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
+        self.process = process
+        self.pipe = pipe
+
+    def hear(self, timeout: float) -> list[News]:
+        """What it has said by now, waiting up to `timeout` seconds for the first word."""
+        heard: list[News] = []
+        connection.wait([self.pipe, self.process.sentinel], timeout)
+        try:
+            while self.pipe.poll():
+                heard.append(NEWS.validate_json(self.pipe.recv_bytes()))
+        except (EOFError, OSError):
+            self.process.join(timeout)
+        return heard
+
+    @property
+    def running(self) -> bool:
+        """False once it is gone; it may still have to be heard out."""
+        return self.process.is_alive()
+
+    def drain(self) -> None:
+        """Asks it to save the run and to leave it."""
+        try:
+            self.pipe.send_bytes(DRAIN)
+        except OSError:
+            return
+
+    def stop(self) -> None:
+        """Ends it and whatever it started: politely, then for good. It is gone when this returns."""
+        self._signal(signal.SIGTERM)
+        self.process.join(GRACE)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._signal(signal.SIGKILL)
+        self.process.join()
+        self.pipe.close()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process.pid is None or not self.process.is_alive():
+            return
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:  # it has not made its own group yet
+            os.kill(self.process.pid, number)
+
+
+def start(work: Work, *arguments: Any) -> Child:
+    """Forks a child that does this work."""
+    ours, theirs = _context.Pipe()
+    process = _context.Process(target=launch, args=(theirs, work, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return Child(process, ours)
+
+
+def deadline(seconds: float) -> Callable[[], bool]:
+    """A question that is answered with yes once so many seconds have passed."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
