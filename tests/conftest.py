@@ -1,8 +1,11 @@
 """Fixtures that every room shares."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; tests run side by side
 
 
 @pytest.fixture(scope="session")

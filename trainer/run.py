@@ -78,9 +78,10 @@ class _Keeper:
         self.saved_at = time.monotonic()
         if report.best and report.best.step != self.saved_best:
             self.saved_best = report.best.step
-            checkpoints.write_tensors(self.folder / "best.safetensors", moment.state.best_weights(), {})
             best = report.best
-            yield _saved("best", "best.safetensors", report, step=best.step, epoch=best.epoch)
+            name = f"best-{best.step:09d}.safetensors"  # never a name twice: the file before may not be fetched yet
+            checkpoints.write_tensors(self.folder / name, moment.state.best_weights(), {})
+            yield _saved("best", name, report, step=best.step, epoch=best.epoch)
         if report.step != self.saved_step and not policy.save_best_only:
             self.saved_step = report.step
             name = f"step-{report.step:09d}.safetensors"

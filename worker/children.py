@@ -23,10 +23,14 @@ _context = multiprocessing.get_context("forkserver")
 
 
 def warm() -> None:
-    """Starts the process that all children are forked from. Call it once, before there are threads."""
+    """Starts the process that all children are forked from, and waits until it has imported everything: a job that is
+    claimed starts at once. Call it before there are threads."""
     _context.set_forkserver_preload(["trainer.warm"])
     with _environment():
         forkserver.ensure_running()
+    first = _context.Process(target=os.getpid)
+    first.start()
+    first.join()
 
 
 @contextmanager
@@ -36,6 +40,7 @@ def _environment() -> Iterator[None]:
         if name.startswith(SECRET):
             del os.environ[name]
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must not copy a process with threads
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait starve each other on a busy machine
     try:
         yield
     finally:

@@ -92,7 +92,11 @@ class Run:
         wanted = [id for id in (self.job.dataset_id, self.job.test_dataset_id) if id]
         with self.place.database.reading() as session:
             found = [datasets.get(session, self.job.owner, id) for id in wanted]
-        return {dataset.id: self.place.local(dataset.path, dataset.sha256) for dataset in found}
+        paths = {}
+        for dataset in found:
+            paths[dataset.id] = self.place.local(dataset.path, dataset.sha256)
+            self.record.touch()  # a large file may take most of the lease
+        return paths
 
     def _checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole."""

@@ -1,0 +1,70 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo up test test-slow lint format constraints clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# A requirement, or the path of a wheel. pip finds it wherever pip.conf and PIP_FIND_LINKS look.
+TORCH ?= torch
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# uv does not read pip's settings; it keeps the torch that pip has installed.
+UV := UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)") VIRTUAL_ENV="$(VENV)" $(BIN)/uv
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/embedded ## start everything, train a classifier of handwritten digits, show and fetch its results, stop
+	@$(BIN)/python -m client demo
+
+up: $(VENV)/embedded ## the service on this machine, data in .data, until Ctrl-C
+	@exec $(BIN)/python -m client up
+
+test: $(VENV)/dev ## the tests that take seconds
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+test-slow: $(VENV)/dev ## the tests that take minutes
+	$(BIN)/python -m pytest -n 2 -q -m slow
+
+lint: $(VENV)/dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev ## put the source into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/uv ## renew the versions that everything is tested with
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --all-extras --no-annotate \
+		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+	sed -i.old 's/^\(torch==[^+ ]*\)+[^ ]*/\1/' constraints.txt && rm constraints.txt.old
+
+clean: ## remove what was built; .data stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed, one stamp per step.
+
+$(VENV)/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
+		|| { $(PYTHON) -m pip install --quiet --target build/virtualenv virtualenv \
+		&& PYTHONPATH=build/virtualenv $(PYTHON) -m virtualenv --quiet --clear $(VENV); }
+	@$(PIP) uv || echo "no uv here; pip does its work, more slowly"
+	@touch $@
+
+$(VENV)/torch: $(VENV)/uv
+	@echo "installing torch"
+	@$(PIP) --constraint constraints.txt "$(TORCH)"
+	@$(BIN)/python -W ignore -c 'import torch; print("note: this torch is built for CUDA, but there is no GPU; the CPU build is far smaller") if torch.version.cuda and not torch.cuda.is_available() else None'
+	@touch $@
+
+$(VENV)/embedded $(VENV)/dev: $(VENV)/torch pyproject.toml constraints.txt
+	@echo "installing fitd[$(@F)]"
+	@$(UV) pip install --quiet --constraint constraints.txt --editable '.[$(@F)]' 2>/dev/null \
+		|| $(PIP) --constraint constraints.txt --editable '.[$(@F)]'
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m client` is `fitd`."""
+
+from client import cli
+
+cli.main()
