@@ -81,14 +81,11 @@ def delete(session: Session, owner: str, dataset_id: str) -> str | None:
 
 
 def claim(session: Session, worker: str, lease: float) -> Dataset | None:
-    """Takes the oldest dataset that waits for a reader, or whose reader has died."""
+    """Takes the oldest dataset that waits for a reader, or whose reader has died; one that too many died over is
+    settled as invalid instead."""
     free = sa.or_(Dataset.lease_until.is_(None), Dataset.lease_until < db.now())
     oldest = (
-        sa.select(Dataset.id)
-        .where(Dataset.status == "profiling", free)
-        .order_by(Dataset.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
+        sa.select(Dataset.id).where(Dataset.status == "profiling", free).order_by(Dataset.id).limit(1).with_for_update()
     )
     taken = session.scalar(
         sa.update(Dataset)
@@ -97,7 +94,21 @@ def claim(session: Session, worker: str, lease: float) -> Dataset | None:
         .values(attempt=Dataset.attempt + 1, lease_owner=worker, lease_until=db.now(lease))
         .returning(Dataset.id)
     )
-    return session.get_one(Dataset, taken, populate_existing=True) if taken else None
+    if taken is None:
+        return None
+    dataset = session.get_one(Dataset, taken, populate_existing=True)
+    if dataset.deaths < MOST_DEATHS:
+        return dataset
+    text = f"{dataset.deaths} readers died over this file. Upload a smaller or simpler one."
+    settle(session, dataset.id, dataset.attempt, None, [], Failure(error_class="data", code="poison", message=text))
+    return claim(session, worker, lease)
+
+
+def renew(session: Session, dataset_id: str, attempt: int, lease: float) -> bool:
+    """Extends a reader's lease; False if it is lost."""
+    mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == "profiling")
+    renewed = sa.update(Dataset).where(mine).values(lease_until=db.now(lease)).returning(Dataset.id)
+    return session.scalar(renewed) is not None
 
 
 def settle(
@@ -187,7 +198,8 @@ def _profile(session: Session, owner: str, choice: DatasetChoice, lock: Lock | N
 
 def _resolve(session: Session, job: Job) -> None:
     try:
-        resolved = _resolved(session, job.owner, job.spec, None)  # of two that are settled at once, the second sees both
+        # Of two datasets that are settled at once, the second sees both.
+        resolved = _resolved(session, job.owner, job.spec, None)
     except errors.SpecInvalid as error:
         text = "The spec does not fit its dataset: " + " ".join(fault.detail for fault in error.faults)
         failure = Failure(

@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 from jobs.record import Entry
-from jobs.rulebook import training
+from jobs.rulebook import network, training
 from jobs.rules import Resolved
 from jobs.spec import shapes
 from jobs.spec.loss import Bce
@@ -45,7 +45,7 @@ def estimate(resolved: Resolved) -> Estimate:
     assert isinstance(spec.model, Sequential)
     size = spec.batch_size if isinstance(spec.batch_size, int) else facts.train_rows
     size = max(1, min(size, facts.train_rows))
-    length = training.steps(spec, facts, size)
+    length = training.steps(spec, facts, size, network.has_batch_norm(spec.model.layers))
     head = Dense(units=1 if isinstance(spec.loss, Bce) else max(1, facts.outputs))
     placed = shapes.walk([*spec.model.layers, head], facts.shape)
     parameters = sum(place.parameters for place in placed)

@@ -1,6 +1,7 @@
 """The metrics of a run over its steps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from jobs.record import MetricPoint
 from jobs.tables import Metric
 
-INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 
 def append(session: Session, job_id: str, attempt: int, points: Sequence[MetricPoint]) -> None:

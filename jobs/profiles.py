@@ -3,13 +3,30 @@
 import functools
 import json
 import math
-import statistics
+import re
 from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import resources
+from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
 from jobs.spec.profile import ColumnProfile, DatasetProfile, ValueCount
+
+MISSING = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-"))
+"""Text that stands for a missing value, blanks around it ignored."""
+ALL, SOME = 100, 10
+"""Up to ALL different values, a profile counts each; of more, only SOME."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CODE = re.compile(r"[+-]?0[0-9]")
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_ISO = re.compile(rf"{_DATE}([T ]{_TIME}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?")
+
+Value: TypeAlias = int | float | bool | datetime | str
 
 
 @functools.cache
@@ -20,27 +37,87 @@ def builtin() -> dict[str, DatasetProfile]:
 
 
 def of_rows(rows: list[dict[str, JsonValue]]) -> DatasetProfile:
-    """Of inline rows; a column that is not in a row is missing there."""
+    """Of inline rows, as the trainer will read them; a column that is not in a row is missing there."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return DatasetProfile(layout="table", rows=len(rows), columns=[_column(name, rows) for name in names])
+    columns = [_column(name, [_text(row.get(name)) for row in rows]) for name in names]
+    return DatasetProfile(layout="table", rows=len(rows), columns=columns)
 
 
-def _column(name: str, rows: list[dict[str, JsonValue]]) -> ColumnProfile:
-    values = [row[name] for row in rows if row.get(name) is not None]
-    counts = Counter(str(value) for value in values)
+def _text(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return "" if value is None else json.dumps(value)
+
+
+def _column(name: str, cells: list[str]) -> ColumnProfile:
+    values = _values([cell for cell in cells if cell not in MISSING])
+    counts = sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))
     numbers = [float(value) for value in values if isinstance(value, int | float)]
-    numeric = len(numbers) == len(values) > 0
     return ColumnProfile(
         name=name,
-        kind="numeric" if numeric else "categorical",
-        integer=numeric and all(number.is_integer() for number in numbers),
+        kind=_kind(values, len(counts)),
+        integer=bool(values) and all(type(value) is int for value in values),
         boolean=bool(values) and all(isinstance(value, bool) for value in values),
-        missing=len(rows) - len(values),
+        missing=len(cells) - len(values),
         distinct=len(counts),
-        min=min(numbers) if numeric else None,
-        max=max(numbers) if numeric else None,
-        mean=math.fsum(numbers) / len(numbers) if numeric else None,
-        std=statistics.pstdev(numbers) if numeric else None,
-        top=[ValueCount(value=value, count=count) for value, count in counts.most_common(100)],
-        rarest=min(counts.values(), default=None),
+        top=[ValueCount(value=_named(value), count=n) for value, n in counts[: ALL if len(counts) <= ALL else SOME]],
+        rarest=counts[-1][1] if counts else None,
+        **_statistics(numbers),
     )
+
+
+def _values(texts: list[str]) -> list[Value]:
+    """As the narrowest of whole numbers, numbers, booleans and dates that every text fits; else the texts."""
+    readers: list[Callable[[str], Value | None]] = [_whole, _real, _boolean, _moment]
+    for read in readers:
+        values = [value for text in texts if (value := read(text)) is not None]
+        if len(values) == len(texts):
+            coded = read in (_whole, _real) and any(map(_CODE.match, texts))
+            return list(texts) if coded else values
+    return list(texts)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if _WHOLE.fullmatch(text) and len(text) < 20 and -(2**63) <= int(text) < 2**63 else None
+
+
+def _real(text: str) -> float | None:
+    return float(text) if _REAL.fullmatch(text) and math.isfinite(float(text)) else None
+
+
+def _boolean(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+def _moment(text: str) -> datetime | None:
+    """UTC, where the text tells its zone."""
+    try:
+        moment = datetime.fromisoformat(text) if _ISO.fullmatch(text) else None
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        return None
+
+
+def _kind(values: list[Value], distinct: int) -> Literal["numeric", "categorical", "datetime", "text"]:
+    if values and isinstance(values[0], datetime):
+        return "datetime"
+    if values and isinstance(values[0], str):
+        return "text" if distinct > max(100, 0.5 * len(values)) else "categorical"
+    return "numeric"
+
+
+def _named(value: Value) -> str:
+    """As the trainer names a category."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S.%f}"
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _statistics(numbers: list[float]) -> dict[str, float]:
+    if not numbers:
+        return {}
+    mean = sum(numbers) / len(numbers)
+    variance = sum((number - mean) * (number - mean) for number in numbers) / len(numbers)
+    return {"min": min(numbers), "max": max(numbers), "mean": mean, "std": math.sqrt(variance)}

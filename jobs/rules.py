@@ -6,6 +6,7 @@ from jobs.errors import Fault, SpecInvalid
 from jobs.rulebook import contradictions, data, network, training
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
+from jobs.spec import shapes
 from jobs.spec.explained import Decision, Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
@@ -52,7 +53,8 @@ def _decide(spec: JobSpec, facts: Facts, ledger: Ledger) -> JobSpec:
     layers = network.layers(spec, facts.shape, ledger)
     stop = training.stopping(spec, facts, preferred, ledger)
     size = training.batch_size(spec, facts, ledger)
-    length = training.steps(spec, facts, size)
+    length = training.steps(spec, facts, size, network.has_batch_norm(layers.layers))
+    training.batch_of_one(shapes.walk(layers.layers, facts.shape), facts, size, ledger)
     names = [target.name for target in facts.targets]
     return spec.model_copy(
         update={
@@ -60,9 +62,9 @@ def _decide(spec: JobSpec, facts: Facts, ledger: Ledger) -> JobSpec:
             "task": facts.task,
             "split": facts.split,
             "categories": spec.categories.model_copy(update={"encoding": data.encoding(spec, facts, ledger)}),
-            "scaler": data.scaler(spec, facts, layers.layers[0] if layers.layers else None, ledger),
+            "scaler": data.scaler(spec, facts, network.first(layers.layers), ledger),
             "model": layers,
-            "init": network.output_init(spec, ledger),
+            "init": network.output_init(spec, layers.layers, ledger),
             "loss": training.loss(spec, facts, ledger),
             "batch_size": size,
             "schedule": training.schedule(spec, length, facts, preferred, ledger),

@@ -3,8 +3,7 @@
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
@@ -106,9 +105,3 @@ def start(work: Work, *arguments: Any) -> Child:
     process.start()
     theirs.close()
     return Child(process, ours)
-
-
-def deadline(seconds: float) -> Callable[[], bool]:
-    """A question that is answered with yes once so many seconds have passed."""
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() > end

@@ -1,7 +1,8 @@
 """One uploaded file from its claim to its profile; it is parsed in a limited child and nowhere else."""
 
+import time
+
 import structlog
-from sqlalchemy.orm import Session
 
 from jobs import datasets
 from jobs.record import Failure
@@ -13,55 +14,63 @@ from worker.place import Place, draining
 
 log = structlog.get_logger()
 
-EXTRA_LEASE = 60.0
-"""Seconds on top of the reader's own limit, for fetching the file and starting the child."""
-
 
 def read_next(place: Place) -> bool:
-    """Claims the oldest unread dataset and reads it; False if there was none."""
-    settings = place.settings
+    """Claims the oldest unread dataset and reads it; False if there was none, or it could not be had."""
     with place.database.writing() as session:
-        dataset = datasets.claim(session, settings.worker_name, settings.reader_seconds + EXTRA_LEASE)
+        dataset = datasets.claim(session, place.settings.worker_name, place.settings.lease_seconds)
     if dataset is None:
         return False
     with structlog.contextvars.bound_contextvars(dataset_id=dataset.id, attempt=dataset.attempt):
-        path = place.local(dataset.path, dataset.sha256)
-        reader = children.start(
-            "read", str(path), dataset.sha256, settings.reader_memory_bytes, settings.reader_seconds
-        )
+        verdict = None
         try:
-            verdict = _verdict(reader, settings.reader_seconds)
-        finally:
-            reader.kill()
-        with place.database.writing() as session:
-            if verdict is None:
-                datasets.give_back(session, dataset.id, dataset.attempt)
-                return False
-            _settle(session, dataset, verdict)
-        log.info("dataset_read", verdict=verdict.kind)
-    return True
+            verdict = _read(place, dataset)
+        except Exception:  # the artifact store is away, say: that is not the file's fault
+            log.exception("reading_failed")
+        _settle(place, dataset, verdict)
+    return verdict is not None
 
 
-def _settle(session: Session, dataset: Dataset, verdict: Read | Failed) -> None:
-    if isinstance(verdict, Read):
-        datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None)
-    else:
-        error = Failure(error_class=verdict.error_class, code=verdict.code, message=verdict.message)
-        datasets.settle(session, dataset.id, dataset.attempt, None, [], error)
+def _read(place: Place, dataset: Dataset) -> Read | Failed | None:
+    settings = place.settings
+    path = place.local(dataset.path, dataset.sha256)
+    limits = (settings.reader_memory_bytes, settings.reader_seconds)
+    reader = children.start("read", str(path), dataset.sha256, *limits)
+    try:
+        return _listen(place, dataset, reader)
+    finally:
+        reader.kill()
 
 
-def _verdict(reader: Child, seconds: float) -> Read | Failed | None:
-    """What the reader found; None if the worker has to stop first."""
-    late = children.deadline(seconds)
+def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | None:
+    """What the reader found; None if the worker has to stop first, or has lost its lease."""
+    began = renewed = time.monotonic()
     while reader.running or reader.pipe.poll():
         for news in reader.hear(0.25):
             if isinstance(news, Read | Failed):
                 return news
         if draining():
             return None
-        if late():
-            return Failed(error_class="data", code="too_slow", message=f"Reading took more than {seconds:.0f} seconds.")
-    text = (
-        f"Reading ended without an answer (exit {reader.process.exitcode}): the file asks for too much memory or time."
-    )
+        if time.monotonic() - began > place.settings.reader_seconds:
+            text = f"Reading took more than {place.settings.reader_seconds:.0f} seconds; upload a smaller file."
+            return Failed(error_class="data", code="too_slow", message=text)
+        if time.monotonic() - renewed > place.settings.heartbeat_seconds:
+            renewed = time.monotonic()
+            with place.database.writing() as session:
+                if not datasets.renew(session, dataset.id, dataset.attempt, place.settings.lease_seconds):
+                    return None
+    text = f"Reading ended without an answer (exit {reader.process.exitcode}): the file takes too much memory or time."
     return Failed(error_class="data", code="reader_died", message=text)
+
+
+def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None) -> None:
+    with place.database.writing() as session:
+        match verdict:
+            case None:
+                datasets.give_back(session, dataset.id, dataset.attempt)
+            case Read():
+                datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None)
+            case Failed():
+                error = Failure(error_class=verdict.error_class, code=verdict.code, message=verdict.message)
+                datasets.settle(session, dataset.id, dataset.attempt, None, [], error)
+    log.info("dataset_read", verdict=verdict.kind if verdict else "given_back")

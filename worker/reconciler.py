@@ -51,9 +51,7 @@ def ring(place: Place) -> None:
 
 def reap(place: Place) -> None:
     """Gives jobs whose lease has expired back to the queue."""
-    with place.database.reading() as session:
-        expired = leases.expired(session)
-    for job_id, attempt in expired:
-        with place.database.writing() as session:
+    with place.database.writing() as session:
+        for job_id, attempt in leases.expired(session):
             if leases.release(session, job_id, attempt, "lease_expired", counted=True):
                 log.warning("lease_expired", job_id=job_id, attempt=attempt)

@@ -88,8 +88,13 @@ class Record:
         return self._renewed(status)
 
     def _buffered(self, session: Session) -> Status | None:
-        runlog.append(session, self.job.id, self.job.attempt, self.lines)
-        lease, now = self.place.settings.lease_seconds, self.latest
+        status = self._progress(session)
+        if status is not None:
+            runlog.append(session, self.job.id, self.job.attempt, self.lines)
+        return status
+
+    def _progress(self, session: Session) -> Status | None:
+        now, lease = self.latest, self.place.settings.lease_seconds
         if now is None or not self.points:
             return leases.renew(session, self.job.id, self.job.attempt, lease)
         points = [MetricPoint(**point.model_dump()) for point in self.points]

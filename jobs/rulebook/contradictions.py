@@ -1,9 +1,10 @@
 """Contradictions that a spec shows by itself, before anything is known of its dataset."""
 
 from jobs.rulebook.ledger import Ledger
-from jobs.spec.data import ColumnSplit, GivenSplit, MinMaxScaler, RobustScaler, Rows, Split
+from jobs.spec.data import ColumnSplit, GivenSplit, GroupSplit, MinMaxScaler, RobustScaler, Rows, Split
 from jobs.spec.job import JobSpec
 from jobs.spec.optimizer import AdamW, Sgd
+from jobs.spec.schedule import Cosine, CosineRestarts, Plateau
 
 USUAL_LR = {
     "sgd": (1e-4, 1.0),
@@ -13,6 +14,8 @@ USUAL_LR = {
     "adamw": (1e-5, 1e-2),
 }
 """Learning rates outside are rarely meant."""
+LARGEST = 1e30
+"""Of the numbers in a row; a network computes in 32 bits."""
 
 
 def find(spec: JobSpec, ledger: Ledger) -> None:
@@ -20,6 +23,7 @@ def find(spec: JobSpec, ledger: Ledger) -> None:
     _optimizer(spec, ledger)
     _split(spec.split, ledger)
     _scaler(spec, ledger)
+    _schedule(spec, ledger)
     _columns(spec, ledger)
     if isinstance(spec.dataset, Rows):
         _rows(spec.dataset, ledger)
@@ -65,13 +69,22 @@ def _columns(spec: JobSpec, ledger: Ledger) -> None:
         ledger.fault("/features/include", "target_as_feature", "The target cannot be a feature; take it out.")
     if include & exclude:
         ledger.fault("/features/exclude", "included_and_excluded", "A column is included and excluded; choose one.")
-    if isinstance(spec.split, ColumnSplit) and spec.split.column in targets:
+    if isinstance(spec.split, ColumnSplit | GroupSplit) and spec.split.column in targets:
         ledger.fault("/split/column", "split_by_target", "The target cannot say where a row belongs.")
+
+
+def _schedule(spec: JobSpec, ledger: Ledger) -> None:
+    schedule = spec.schedule
+    if isinstance(schedule, Cosine | CosineRestarts | Plateau) and schedule.min_lr > spec.optimizer.lr:
+        text = f"The floor lies above the learning rate, {spec.optimizer.lr:g}; lower it, or raise the rate."
+        ledger.fault("/schedule/min_lr", "floor_above_lr", text)
 
 
 def _rows(dataset: Rows, ledger: Ledger) -> None:
     for index, row in enumerate(dataset.rows):
         for name, value in row.items():
+            pointer = f"/dataset/rows/{index}/{name.replace('~', '~0').replace('/', '~1')}"
             if isinstance(value, dict | list):
-                pointer = f"/dataset/rows/{index}/{name.replace('~', '~0').replace('/', '~1')}"
                 ledger.fault(pointer, "nested_value", "A cell holds a number, a string, a boolean or null.")
+            elif isinstance(value, int | float) and not abs(value) <= LARGEST:
+                ledger.fault(pointer, "too_large", f"A number lies between -{LARGEST:g} and {LARGEST:g}.")

@@ -1,23 +1,18 @@
-"""Rules about the data: target, task, split, categories, scaler."""
+"""Rules about the data: target, task, features, categories, scaler."""
 
+from jobs.rulebook import splits
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
 from jobs.spec.data import (
     AutoScaler,
-    AutoSplit,
     ColumnSplit,
-    GivenSplit,
     GroupSplit,
     MinMaxScaler,
     NoScaler,
     OrderedSplit,
-    RandomSplit,
     Scaler,
-    Split,
     StandardScaler,
-    StratifiedSplit,
     Task,
-    sizes,
 )
 from jobs.spec.job import JobSpec
 from jobs.spec.model import BatchNorm, Layer
@@ -25,8 +20,8 @@ from jobs.spec.profile import ColumnProfile, DatasetProfile
 
 FEW_INTEGERS = 20
 """Integer targets with at most this many distinct values are taken for class numbers."""
-FEWEST_PER_CLASS = 4
-"""Rows of a class below which a split by auto is not stratified: each part should get one."""
+MOST_CLASSES = 1000
+"""Of a numeric target; with more distinct numbers it is a quantity."""
 BAD_SCALE = 100.0
 """Ratio of the largest to the smallest column spread that makes training without a scaler hard."""
 
@@ -34,15 +29,17 @@ BAD_SCALE = 100.0
 def facts(spec: JobSpec, profile: DatasetProfile, test: DatasetProfile | None, ledger: Ledger) -> Facts | None:
     """Everything the later rules ask of the data; None if the target cannot be told."""
     targets = _targets(spec, profile, ledger)
+    names = {target.name for target in targets}
+    features = _features(spec, profile, names, ledger)
+    splits.check(spec.split, profile, test, [*names, *(column.name for column in features)], ledger)
     if not targets:
         return None
     task = _task(spec, targets, ledger)
-    rows = profile.rows - max(target.missing for target in targets)
-    split = _split(spec.split, task, targets, rows, ledger)
-    features = _features(spec, profile, targets, split, ledger)
+    rows = splits.complete(profile, list(names))
+    split = splits.decide(spec.split, task, targets[0], rows, ledger)
     shape = profile.image or (_width(spec, features),)
-    train, validation, held_out = _counts(split, rows, profile, test)
-    if train < 1:
+    train, validation, held_out = splits.counts(split, rows, targets, profile, test)
+    if train < 1 and not any(fault.pointer == "/split" for fault in ledger.faults):
         ledger.fault("/split", "no_training_rows", f"The split leaves no training rows of {rows}; hold back fewer.")
     return Facts(task, targets, features, shape, split, train, validation, held_out)
 
@@ -75,79 +72,80 @@ def _known(profile: DatasetProfile, name: str, pointer: str, ledger: Ledger) -> 
 
 
 def _task(spec: JobSpec, targets: list[ColumnProfile], ledger: Ledger) -> Task:
+    task = _told(targets, ledger) if spec.task == "auto" else spec.task
     first = targets[0]
-    if spec.task == "classification" and len(targets) > 1:
+    if task == "classification" and len(targets) > 1:
         ledger.fault("/target", "several_classes", "Classification takes one target; several are for regression.")
-    if spec.task == "regression" and any(target.kind != "numeric" for target in targets):
-        ledger.fault("/task", "target_not_numeric", "Regression needs numeric targets; use task classification.")
-    if spec.task == "classification" and first.kind == "numeric" and first.distinct > 1000:
+    if task == "classification" and first.kind == "numeric" and first.distinct > MOST_CLASSES:
         text = f"The target has {first.distinct} distinct numbers; use task regression."
         ledger.fault("/task", "too_many_classes", text)
-    if spec.task != "auto":
-        return spec.task
+    if task == "regression" and (odd := [target for target in targets if target.kind != "numeric"]):
+        text = f"Regression needs numbers, and {odd[0].name!r} is {odd[0].kind}: use task classification."
+        ledger.fault("/task", "target_not_numeric", text)
+    return task
+
+
+def _told(targets: list[ColumnProfile], ledger: Ledger) -> Task:
+    """The task that the targets tell."""
+    first = targets[0]
     if len(targets) > 1:
-        return ledger.decide(
-            "/task", "auto", "regression", "task.several_targets", f"{len(targets)} targets are asked for."
-        )
-    if first.kind == "categorical" or first.boolean:
+        why = f"{len(targets)} targets are asked for."
+        return ledger.decide("/task", "auto", "regression", "task.several_targets", why)
+    if first.kind in ("categorical", "text") or first.boolean:
         why = f"{first.name!r} holds {first.distinct} distinct labels."
         return ledger.decide("/task", "auto", "classification", "task.labels", why)
     if first.integer and first.distinct <= FEW_INTEGERS:
         why = f"{first.name!r} holds {first.distinct} distinct integers, at most {FEW_INTEGERS}."
         return ledger.decide("/task", "auto", "classification", "task.few_integers", why)
-    why = f"{first.name!r} is numeric with {first.distinct} distinct values."
+    why = f"{first.name!r} is {first.kind} with {first.distinct} distinct values."
     return ledger.decide("/task", "auto", "regression", "task.numbers", why)
 
 
-def _split(split: Split, task: Task, targets: list[ColumnProfile], rows: int, ledger: Ledger) -> Split:
-    rarest = targets[0].rarest or 0
-    if isinstance(split, StratifiedSplit):
-        if task == "regression":
-            ledger.fault("/split", "stratified_regression", "Only classes can be stratified; use a random split.")
-        elif rarest < 2:
-            text = "A class has a single row, which cannot be in two parts; use a random split or remove the class."
-            ledger.fault("/split", "class_too_rare", text)
-    if not isinstance(split, AutoSplit):
-        return split
-    if task == "regression":
-        return ledger.decide("/split", split, RandomSplit(), "split.regression", "There are no classes to stratify.")
-    if rarest < FEWEST_PER_CLASS:
-        why = f"The rarest class has {rarest} row(s), fewer than {FEWEST_PER_CLASS}."
-        ledger.warn("/split", "rare_class", f"{why} It may be absent from a part; collect more rows or drop the class.")
-        return ledger.decide("/split", split, RandomSplit(), "split.rare_class", why)
-    why = f"Every class has at least {rarest} of {rows} rows."
-    return ledger.decide("/split", split, StratifiedSplit(), "split.classes", why)
-
-
-def _features(
-    spec: JobSpec, profile: DatasetProfile, targets: list[ColumnProfile], split: Split, ledger: Ledger
-) -> list[ColumnProfile]:
+def _features(spec: JobSpec, profile: DatasetProfile, targets: set[str], ledger: Ledger) -> list[ColumnProfile]:
+    """The columns that the model will see; none for images."""
+    asked, split = spec.features, spec.split
+    _check_names(spec, profile, targets, ledger)
     if profile.layout == "images":
         return []
-    for pointer, names in (
-        ("/features/include", spec.features.include or []),
-        ("/features/exclude", spec.features.exclude),
-        ("/features/kinds", list(spec.features.kinds)),
-    ):
-        for name in names:
-            _known(profile, name, pointer, ledger)
-    if isinstance(split, OrderedSplit | GroupSplit | ColumnSplit) and split.column:
-        _known(profile, split.column, "/split/column", ledger)
-    reserved = {target.name for target in targets} | set(spec.features.exclude)
-    if isinstance(split, GroupSplit | ColumnSplit):
-        reserved.add(split.column)
-    wanted = spec.features.include or [column.name for column in profile.columns]
-    chosen = [
-        _as_asked(spec, column) for column in profile.columns if column.name in wanted and column.name not in reserved
+    never = targets | set(asked.exclude) | ({split.column} if isinstance(split, GroupSplit | ColumnSplit) else set())
+    wanted = [
+        _as_asked(spec, column)
+        for column in profile.columns
+        if column.name not in never and (asked.include is None or column.name in asked.include)
     ]
-    for column in chosen:
+    for column in wanted:
         if column.kind == "text":
-            text = f"Column {column.name!r} is free text or an identifier and is left out."
-            ledger.warn("/features", "text_column", text)
-    usable = [column for column in chosen if column.kind != "text"]
+            _text(column, asked.include is not None, ledger)
+    usable = [column for column in wanted if column.kind != "text"]
     if not usable:
         ledger.fault("/features", "no_features", "No usable feature column is left; include more columns.")
     return usable
+
+
+def _check_names(spec: JobSpec, profile: DatasetProfile, targets: set[str], ledger: Ledger) -> None:
+    asked = spec.features
+    for pointer, names in (
+        ("/features/include", asked.include or []),
+        ("/features/exclude", asked.exclude),
+        ("/features/kinds", list(asked.kinds)),
+    ):
+        for name in names:
+            _known(profile, name, pointer, ledger)
+    if isinstance(spec.split, OrderedSplit | GroupSplit | ColumnSplit) and spec.split.column:
+        _known(profile, spec.split.column, "/split/column", ledger)
+    if spec.target is None and targets & set(asked.include or []):
+        ledger.fault("/features/include", "target_as_feature", "The target cannot be a feature; take it out.")
+
+
+def _text(column: ColumnProfile, is_included: bool, ledger: Ledger) -> None:
+    """Free text is left out, unless it is asked for by name: then somebody must decide."""
+    if is_included:
+        text = f"Column {column.name!r} is free text or an identifier: take it out, or call it categorical in `kinds`."
+        ledger.fault("/features/include", "text_column", text)
+    else:
+        ledger.warn(
+            "/features", "text_column", f"Column {column.name!r} is free text or an identifier; it is left out."
+        )
 
 
 def _as_asked(spec: JobSpec, column: ColumnProfile) -> ColumnProfile:
@@ -156,48 +154,37 @@ def _as_asked(spec: JobSpec, column: ColumnProfile) -> ColumnProfile:
 
 
 def _width(spec: JobSpec, features: list[ColumnProfile]) -> int:
+    """Inputs of the network, as far as the whole dataset tells: the training rows may hold fewer categories."""
     width = 0
     for column in features:
-        onehot = column.kind == "categorical" and spec.categories.encoding != "ordinal"
-        gap = column.missing > 0
-        if onehot and column.distinct <= spec.categories.max_onehot:
-            width += column.distinct + (gap and spec.missing.categorical == "category")
+        if column.kind != "categorical":
+            width += 1 + (spec.missing.indicator and column.missing > 0)
+        elif spec.categories.encoding != "ordinal" and _is_short(spec, column):
+            width += _categories(spec, column)
         else:
-            width += 1 + (gap and spec.missing.indicator and column.kind == "numeric")
+            width += 1
     return max(1, width)
 
 
-def _counts(split: Split, rows: int, profile: DatasetProfile, test: DatasetProfile | None) -> tuple[int, int, int]:
-    match split:
-        case GivenSplit():
-            train, validation, _ = sizes(rows, split.validation, 0)
-            return train, validation, test.rows if test else 0
-        case ColumnSplit():
-            return _named(split, rows, profile)
-        case AutoSplit():
-            raise AssertionError("the split is decided before its rows are counted")
-        case _:
-            return sizes(rows, split.validation, split.test)
+def _categories(spec: JobSpec, column: ColumnProfile) -> int:
+    """A gap may be a category of its own."""
+    return column.distinct + (column.missing > 0 and spec.missing.categorical == "category")
 
 
-def _named(split: ColumnSplit, rows: int, profile: DatasetProfile) -> tuple[int, int, int]:
-    column = profile.column(split.column)
-    counts = {top.value.lower(): top.count for top in column.top} if column else {}
-    validation = counts.get("val", 0) + counts.get("validation", 0)
-    return counts.get("train", 0 if column else rows), validation, counts.get("test", 0)
+def _is_short(spec: JobSpec, column: ColumnProfile) -> bool:
+    return _categories(spec, column) <= spec.categories.max_onehot
 
 
 def encoding(spec: JobSpec, facts: Facts, ledger: Ledger) -> str:
     """How categories become numbers."""
     asked = spec.categories.encoding
-    columns = [column for column in facts.features if column.kind == "categorical"]
     if asked != "auto":
         return asked
+    columns = [column for column in facts.features if column.kind == "categorical"]
     if not columns:
-        return "onehot"
-    most = spec.categories.max_onehot
-    few = [column.name for column in columns if column.distinct <= most]
-    why = f"{len(few)} of {len(columns)} categorical columns have at most {most} categories."
+        return ledger.decide("/categories/encoding", "auto", "onehot", "categories.none", "There are none to encode.")
+    few = [column.name for column in columns if _is_short(spec, column)]
+    why = f"{len(few)} of {len(columns)} categorical columns have at most {spec.categories.max_onehot} categories."
     if len(few) < len(columns):
         why += " The others are numbered."
     return ledger.decide("/categories/encoding", "auto", "onehot" if few else "ordinal", "categories.few", why)

@@ -49,12 +49,24 @@ def layers(spec: JobSpec, shape: shapes.Shape, ledger: Ledger) -> Sequential:
     return Sequential(layers=_initialised(hidden, spec.init, ledger, "/model/layers"))
 
 
-def output_init(spec: JobSpec, ledger: Ledger) -> Init:
+def has_batch_norm(layers: list[Layer]) -> bool:
+    """Whether a step needs the statistics of its batch."""
+    return any(
+        isinstance(layer, BatchNorm) or (isinstance(layer, Residual) and has_batch_norm(layer.layers))
+        for layer in layers
+    )
+
+
+def first(layers: list[Layer]) -> Layer | None:
+    """The first layer that computes something."""
+    return next((layer for layer in layers if not isinstance(layer, Flatten)), None)
+
+
+def output_init(spec: JobSpec, hidden: list[Layer], ledger: Ledger) -> Init:
     """How the output layer starts, and with it every layer that somebody adds to the resolved spec."""
     if not isinstance(spec.init, AutoInit):
-        if isinstance(spec.init, Zeros) and spec.model != Mlp(hidden=[]):
-            text = "All units of a layer start alike and stay alike; take auto unless this is what you want to show."
-            ledger.warn("/init", "zero_init", text)
+        if any(isinstance(layer, Dense | Conv | Residual) for layer in hidden):  # alone, an output layer learns from 0
+            _warn_zeros(spec.init, ledger, "/init")
         return spec.init
     why = "No activation of the relu or selu kind follows the output layer."
     return ledger.decide("/init", spec.init, XavierUniform(), "init.output", why)
@@ -120,13 +132,16 @@ def _following(rest: list[Layer]) -> Function | None:
 
 
 def _init(layer: Dense | Conv, function: Function | None, default: Init, ledger: Ledger, pointer: str) -> Init:
-    asked = default if isinstance(layer.init, AutoInit) else layer.init
-    if not isinstance(asked, AutoInit):
-        _warn_misfit(asked, function, ledger, pointer)
-        return asked
+    if not isinstance(layer.init, AutoInit):
+        _warn_zeros(layer.init, ledger, f"{pointer}/init")
+        _warn(layer.init, function, ledger, pointer)
+        return layer.init
+    if not isinstance(default, AutoInit):
+        _warn(default, function, ledger, pointer)
+        return ledger.decide(f"{pointer}/init", layer.init, default, "init.job", "The job's `init` says so.")
     rule, init = _by_activation(function)
     why = f"{function or 'No activation'} follows this {layer.kind} layer."
-    return ledger.decide(f"{pointer}/init", asked, init, rule, why)
+    return ledger.decide(f"{pointer}/init", layer.init, init, rule, why)
 
 
 def _by_activation(function: Function | None) -> tuple[str, Init]:
@@ -137,13 +152,17 @@ def _by_activation(function: Function | None) -> tuple[str, Init]:
     return "init.xavier", XavierUniform()
 
 
-def _warn_misfit(init: Init, function: Function | None, ledger: Ledger, pointer: str) -> None:
+def _warn_zeros(init: Init, ledger: Ledger, pointer: str) -> None:
+    if isinstance(init, Zeros):
+        text = "All units of a layer start alike and stay alike; take auto unless this is what you want to show."
+        ledger.warn(pointer, "zero_init", text)
+
+
+def _warn(init: Init, function: Function | None, ledger: Ledger, pointer: str) -> None:
     relu = function in RELU_FAMILY
     if relu and init.kind.startswith("xavier"):
-        ledger.warn(
-            f"{pointer}/init", "init_activation", f"Xavier halves the signal of {function} layers; he_normal fits."
-        )
+        text = f"Xavier halves the signal of {function} layers; he_normal fits."
+        ledger.warn(f"{pointer}/init", "init_activation", text)
     if not relu and function and init.kind.startswith("he"):
-        ledger.warn(
-            f"{pointer}/init", "init_activation", f"He is meant for relu; with {function}, xavier_uniform fits."
-        )
+        text = f"He is meant for relu; with {function}, xavier_uniform fits."
+        ledger.warn(f"{pointer}/init", "init_activation", text)

@@ -9,7 +9,9 @@ from jobs.rulebook.ledger import Ledger
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import AutoLoss, Bce, CrossEntropy, Loss, Mse
 from jobs.spec.metrics import direction, monitors
+from jobs.spec.model import BatchNorm
 from jobs.spec.schedule import Cosine, Plateau, Schedule
+from jobs.spec.shapes import Placed
 from jobs.spec.stopping import Checkpoint, EarlyStopping, Mode
 
 FULL_BATCH_BELOW = 2000
@@ -31,6 +33,8 @@ class Steps:
 def loss(spec: JobSpec, facts: Facts, ledger: Ledger) -> Loss:
     """What is minimised."""
     asked = spec.loss
+    if spec.class_weight == "balanced" and facts.task == "regression":
+        ledger.fault("/class_weight", "no_classes", "A regression has no classes to weigh; use class_weight none.")
     if isinstance(asked, AutoLoss):
         chosen: Loss = CrossEntropy() if facts.task == "classification" else Mse()
         return ledger.decide("/loss", asked, chosen, f"loss.{facts.task}", f"The task is {facts.task}.")
@@ -42,8 +46,6 @@ def loss(spec: JobSpec, facts: Facts, ledger: Ledger) -> Loss:
         ledger.fault(
             "/loss", "bce_classes", f"bce is for two classes, the target has {facts.classes}: use cross_entropy."
         )
-    if spec.class_weight == "balanced" and facts.task == "regression":
-        ledger.fault("/class_weight", "no_classes", "A regression has no classes to weigh; use class_weight none.")
     return asked
 
 
@@ -75,11 +77,22 @@ def batch_size(spec: JobSpec, facts: Facts, ledger: Ledger) -> int | Literal["fu
     return asked
 
 
-def steps(spec: JobSpec, facts: Facts, size: int | Literal["full"]) -> Steps:
-    """Optimizer steps per epoch and in all."""
-    rows = size if isinstance(size, int) else facts.train_rows
-    per_epoch = max(1, math.ceil(facts.train_rows / max(1, rows)))
+def steps(spec: JobSpec, facts: Facts, size: int | Literal["full"], has_batch_norm: bool) -> Steps:
+    """Optimizer steps per epoch and in all. A batch norm has a last batch of one row merged into the one before."""
+    rows = facts.train_rows
+    step = size if isinstance(size, int) else max(1, rows)
+    per_epoch = max(1, math.ceil(rows / step))
+    if has_batch_norm and per_epoch > 1 and rows - (per_epoch - 1) * step == 1:
+        per_epoch -= 1
     return Steps(per_epoch, per_epoch * spec.epochs)
+
+
+def batch_of_one(placed: list[Placed], facts: Facts, size: int | Literal["full"], ledger: Ledger) -> None:
+    """A batch norm over a single value per channel has no variance."""
+    rows = min(facts.train_rows, size) if isinstance(size, int) else facts.train_rows
+    if rows == 1 and any(isinstance(place.layer, BatchNorm) and math.prod(place.before[1:]) == 1 for place in placed):
+        text = "A batch norm needs at least two rows per step; take larger batches, or layer_norm."
+        ledger.fault("/batch_size", "batch_of_one", text)
 
 
 def monitor(
@@ -122,10 +135,17 @@ def stopping(spec: JobSpec, facts: Facts, preferred: str, ledger: Ledger) -> Ear
 
 def checkpoint(spec: JobSpec, stop: EarlyStopping | None, facts: Facts, preferred: str, ledger: Ledger) -> Checkpoint:
     """What is kept."""
-    name, mode = monitor(spec.checkpoint, "/checkpoint", stop.monitor if stop else preferred, facts, ledger)
-    if spec.checkpoint.monitor == "auto" and spec.checkpoint.mode == "auto" and stop and stop.mode != "auto":
-        mode = stop.mode
-    return spec.checkpoint.model_copy(update={"monitor": name, "mode": mode})
+    asked = spec.checkpoint
+    if stop and asked.monitor == "auto":
+        why = "Early stopping watches it."
+        name = ledger.decide("/checkpoint/monitor", "auto", stop.monitor, "monitor.stopping", why)
+        asked = asked.model_copy(update={"monitor": name})
+    if stop and asked.monitor == stop.monitor and asked.mode == "auto":
+        why = "As for early stopping."
+        mode = ledger.decide("/checkpoint/mode", "auto", stop.mode, "monitor.stopping", why)
+        return asked.model_copy(update={"mode": mode})
+    name, mode = monitor(asked, "/checkpoint", preferred, facts, ledger)
+    return asked.model_copy(update={"monitor": name, "mode": mode})
 
 
 def schedule(spec: JobSpec, length: Steps, facts: Facts, preferred: str, ledger: Ledger) -> Schedule:

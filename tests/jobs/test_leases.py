@@ -1,0 +1,280 @@
+"""Jobs as workers hold them: one holder at a time, and a holder that lost its lease writes nothing."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from jobs import db, history, leases, store
+from jobs.leases import LONGEST_BACKOFF, MOST_STALLED_ATTEMPTS
+from jobs.record import Best, MetricPoint, Usage
+from jobs.states import TERMINAL, Status
+from jobs.tables import Attempt, File, Job
+
+from .samples import BROKEN, HALFWAY, RESOLVED, SPEC, claimed, created, file, finished, found, kinds, running
+
+BEST = Best(epoch=20, step=20, monitor="val_loss", value=0.25)
+USAGE = Usage(seconds=2.5)
+
+
+def point(step: int) -> MetricPoint:
+    return MetricPoint(name="loss", step=step, epoch=1, value=0.5)
+
+
+def attempts(database: db.Database, job: Job) -> list[tuple[int, str, str | None]]:
+    with database.reading() as session:
+        query = sa.select(Attempt).where(Attempt.job_id == job.id).order_by(Attempt.n)
+        return [(one.n, one.worker, one.exit) for one in session.scalars(query)]
+
+
+def lost(database: db.Database, job: Job, *, counted: bool) -> Job:
+    with database.writing() as session:
+        assert leases.release(session, job.id, job.attempt, "lease_expired", counted=counted)
+    return found(database, job)
+
+
+def test_a_claimed_job_is_its_workers_for_the_lease(database: db.Database) -> None:
+    job = running(database, lease=30)
+    assert (job.status, job.attempt, job.lease_owner, job.status_code) == ("running", 1, "w1", "starting")
+    assert job.started_at is not None
+    assert job.lease_until is not None
+    assert timedelta(seconds=29) < job.lease_until - job.started_at < timedelta(seconds=31)
+    assert kinds(database, job) == ["created", "queued", "started"]
+    assert attempts(database, job) == [(1, "w1", None)]
+
+
+def test_an_empty_queue_gives_nothing(database: db.Database) -> None:
+    running(database)
+    with database.writing() as session:
+        assert leases.claim(session, "w2", 30) is None
+
+
+def test_jobs_are_taken_by_priority_then_age(database: db.Database) -> None:
+    jobs = [created(database, priority=priority) for priority in (0, 5, 0, 5, -1)]
+    taken = [claimed(database).id for _ in jobs]
+    assert taken == [jobs[number].id for number in (1, 3, 0, 2, 4)]
+
+
+@pytest.mark.parametrize("column", ["spec_version", "not_before"])
+def test_a_job_that_is_not_for_now_is_left_alone(database: db.Database, column: str) -> None:
+    created(database)
+    with database.writing() as session:
+        later = {"spec_version": 99, "not_before": db.now(60)}[column]
+        session.execute(sa.update(Job).values({column: later}))
+        assert leases.claim(session, "w1", 30) is None
+
+
+def test_no_job_is_claimed_twice_however_many_workers_there_are(database: db.Database) -> None:
+    with database.writing() as session:
+        jobs = [store.create(session, "ann", SPEC, RESOLVED).id for _ in range(200)]
+
+    def work(worker: int) -> list[str]:
+        taken: list[str] = []
+        while True:
+            with database.writing() as session:
+                if (job := leases.claim(session, f"w{worker}", 30)) is None:
+                    return taken
+                taken.append(job.id)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = Counter(job for share in threads.map(work, range(8)) for job in share)
+    assert taken == Counter(jobs)
+
+
+WRITES: dict[str, Callable[[Session, Job], object]] = {
+    "renew": lambda session, job: leases.renew(session, job.id, job.attempt, 30),
+    "record": lambda session, job: leases.record(session, job.id, job.attempt, [point(1)], HALFWAY, {}, None, 30),
+    "resume": lambda session, job: leases.resume_from(session, job.id, job.attempt, 0),
+    "keep": lambda session, job: leases.keep(session, job.id, job.attempt, file(job, "last")),
+    "finish": lambda session, job: leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=USAGE),
+    "release": lambda session, job: leases.release(session, job.id, job.attempt, "drained", counted=False),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_holder_that_lost_its_lease_writes_nothing(database: db.Database, write: Callable[..., object]) -> None:
+    stale = running(database)
+    lost(database, stale, counted=True)
+    holder = claimed(database, "w2")
+    with database.writing() as session:
+        assert not write(session, stale)
+    assert found(database, stale).version == holder.version
+    with database.writing() as session:
+        assert write(session, holder)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_nothing_is_written_to_a_job_that_has_ended(
+    database: db.Database, status: Status, write: Callable[..., object]
+) -> None:
+    job = finished(database, status)
+    with database.writing() as session:
+        assert not write(session, job)
+    assert found(database, job).version == job.version
+
+
+def test_a_renewed_lease_lasts_longer(database: db.Database) -> None:
+    job = running(database, lease=-1)
+    with database.writing() as session:
+        assert leases.renew(session, job.id, 1, 30) is Status.RUNNING
+        assert leases.expired(session) == []
+
+
+def test_a_silent_workers_lease_expires(database: db.Database) -> None:
+    job = running(database, lease=-1)
+    running(database, lease=30)
+    with database.writing() as session:
+        assert leases.expired(session) == [(job.id, 1)]
+
+
+def test_a_recorded_batch_shows(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        status = leases.record(session, job.id, 1, [point(1), point(2)], HALFWAY, {"loss": 0.5}, BEST, 30)
+    now = found(database, job)
+    assert (status, now.progress, now.latest, now.best) == (Status.RUNNING, HALFWAY, {"loss": 0.5}, BEST)
+    assert (now.status_code, now.status_message) == ("training", "Epoch 25 of 50.")
+    assert kinds(database, job)[-1] == "progress"
+    with database.reading() as session:
+        assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2)]}
+
+
+@pytest.mark.parametrize(("fraction", "times"), [(0.5, 2), (0.25, 4), (1.0, 1)])
+def test_the_end_is_foreseen_from_what_is_done(database: db.Database, fraction: float, times: float) -> None:
+    job = running(database)
+    with database.writing() as session:
+        session.execute(sa.update(Job).values(started_at=db.now(-100)))
+        progress = HALFWAY.model_copy(update={"fraction": fraction})
+        leases.record(session, job.id, 1, [], progress, {}, None, 30)
+    now = found(database, job)
+    assert now.started_at is not None
+    assert now.estimated_finish_at is not None
+    assert abs((now.estimated_finish_at - now.started_at).total_seconds() - 100 * times) < 5
+
+
+def test_nothing_is_foreseen_before_the_first_step(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.record(session, job.id, 1, [], HALFWAY.model_copy(update={"fraction": 0.0}), {}, None, 30)
+    assert found(database, job).estimated_finish_at is None
+
+
+def test_a_resumed_run_forgets_what_lies_behind_its_checkpoint(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.record(session, job.id, 1, [point(1), point(2), point(3)], HALFWAY, {}, None, 30)
+    lost(database, job, counted=False)
+    again = claimed(database)
+    with database.writing() as session:
+        assert leases.resume_from(session, job.id, 2, 2)
+        leases.record(session, job.id, 2, [point(3)], HALFWAY, {}, None, 30)
+        assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2), point(3)]}
+        assert session.get_one(Attempt, (job.id, again.attempt)).resumed_from_step == 2
+
+
+def test_a_file_replaces_the_one_of_its_name(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.keep(session, job.id, 1, file(job, "last"))
+        leases.keep(session, job.id, 1, file(job, "last", id="ckpt_new", step=2))
+        leases.keep(session, job.id, 1, file(job, "model", kind="artifact"))
+        assert session.scalars(sa.select(File.id).order_by(File.id)).all() == ["ckpt_model", "ckpt_new"]
+    assert Counter(kinds(database, job))["checkpoint"] == 2
+
+
+def test_one_checkpoint_is_the_best(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.keep(session, job.id, 1, file(job, "one", is_best=True))
+        leases.keep(session, job.id, 1, file(job, "two", is_best=True))
+        leases.keep(session, job.id, 1, file(job, "three"))
+        assert session.scalars(sa.select(File.name).where(File.is_best)).all() == ["two"]
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.TIMED_OUT])
+def test_a_job_ends_once(database: db.Database, status: Status) -> None:
+    job = running(database)
+    error = BROKEN if status is Status.FAILED else None
+    with database.writing() as session:
+        assert leases.finish(session, job.id, 1, status, "It ended.", usage=USAGE, stop_reason="x", error=error)
+        assert not leases.finish(session, job.id, 1, Status.SUCCEEDED, "Again.", usage=USAGE)
+    now = found(database, job)
+    assert (now.status, now.status_message, now.stop_reason, now.error) == (status, "It ended.", "x", error)
+    assert (now.usage, now.lease_until, now.lease_owner, now.finished_at is not None) == (USAGE, None, None, True)
+    assert attempts(database, job) == [(1, "w1", "broken" if error else status)]
+    assert kinds(database, job)[-1] == status
+
+
+def test_workers_that_finish_together_write_one_end(database: db.Database) -> None:
+    job = running(database)
+
+    def finish(status: Status) -> bool:
+        with database.writing() as session:
+            return leases.finish(session, job.id, 1, status, "It ended.", usage=USAGE)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(finish, [Status.SUCCEEDED, Status.FAILED] * 4)) == 1
+    assert sum(kind in TERMINAL for kind in kinds(database, job)) == 1
+
+
+def test_a_job_given_back_is_taken_again_at_once(database: db.Database) -> None:
+    job = lost(database, running(database), counted=False)
+    assert (job.status, job.lease_owner, job.lease_until, job.stalled_attempts) == ("queued", None, None, 0)
+    again = claimed(database, "w2")
+    assert (again.id, again.attempt, again.started_at) == (job.id, 2, job.started_at)
+    assert attempts(database, job) == [(1, "w1", "lease_expired"), (2, "w2", None)]
+
+
+def test_attempts_without_progress_wait_longer_and_end_the_job_as_poison(database: db.Database) -> None:
+    job = running(database)
+    for stalled in range(1, MOST_STALLED_ATTEMPTS):
+        job = lost(database, job, counted=True)
+        assert (job.status, job.stalled_attempts) == ("queued", stalled)
+        with database.writing() as session:
+            session.execute(sa.update(Job).values(not_before=db.now()))
+        job = claimed(database)
+    job = lost(database, job, counted=True)
+    assert (job.status, job.error and job.error.code, job.attempt) == ("failed", "poison", MOST_STALLED_ATTEMPTS)
+    assert kinds(database, job)[-1] == "failed"
+
+
+def test_the_second_loss_in_a_row_makes_the_job_wait(database: db.Database) -> None:
+    job = lost(database, running(database), counted=True)
+    assert job.not_before <= job.updated_at
+    job = lost(database, claimed(database), counted=True)
+    wait = (job.not_before - job.updated_at).total_seconds()
+    assert 19 < wait < 21 < LONGEST_BACKOFF
+
+
+@pytest.mark.parametrize(("resumable", "stalled"), [(True, 0), (False, 1)])
+def test_a_new_checkpoint_is_progress(database: db.Database, resumable: bool, stalled: int) -> None:
+    lost(database, running(database), counted=True)
+    job = claimed(database)
+    with database.writing() as session:
+        assert leases.keep(session, job.id, 2, file(job, "last", resumable=resumable))
+    assert found(database, job).stalled_attempts == stalled
+
+
+def test_a_job_that_was_to_be_cancelled_is_not_queued_again(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        store.cancel(session, "ann", job.id)
+    job = lost(database, job, counted=True)
+    assert (job.status, job.stop_reason, kinds(database, job)[-1]) == ("cancelled", "cancelled", "cancelled")
+
+
+def test_ready_jobs_are_hinted_best_first_and_once_in_a_while(database: db.Database) -> None:
+    running(database)
+    jobs = [created(database, priority=priority).id for priority in (0, 1, 2)]
+    with database.writing() as session:
+        session.execute(sa.update(Job).where(Job.id == jobs[2]).values(not_before=db.now(60)))
+        assert leases.to_hint(session, 1) == [jobs[1]]
+        assert leases.to_hint(session, 9) == [jobs[0]]
+        assert leases.to_hint(session, 9) == []
+        session.execute(sa.update(Job).values(hinted_at=db.now(-leases.RING_AGAIN - 1)))
+        assert leases.to_hint(session, 9) == [jobs[1], jobs[0]]
