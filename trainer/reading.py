@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 import polars as pl
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from jobs.errors import DataInvalid
 from trainer import archives, arrays, columns, delimited, pictures
@@ -30,10 +30,11 @@ _ZIP_FAULTS = (
 )
 """What `zipfile` and `numpy.lib.format` raise on bytes that are not what they claim to be."""
 _BYTES_PER_VALUE = 8
+_ROWS = TypeAdapter(list[dict[str, JsonValue]])
 
 
 def read(path: Path) -> Table | Images:
-    """Parquet; NPZ with `X` and `y`; a zip of one folder of images per class; else delimited text.
+    """Parquet; NPZ with `X` and `y`; a zip of one folder of images per class; a JSON list of rows; else delimited text.
 
     Whatever is wrong with the bytes is a `DataInvalid` that says what, where and how to mend it.
     """
@@ -43,7 +44,16 @@ def read(path: Path) -> Table | Images:
         return _parquet(path)
     if magic in _ZIP:
         return _archive(path)
+    if magic.startswith(b"[{"):
+        return _json(path)
     return delimited.read(path)
+
+
+def _json(path: Path) -> Table:
+    try:
+        return from_rows(_ROWS.validate_json(path.read_bytes()))
+    except ValidationError as error:
+        raise DataInvalid("The JSON is not a list of objects, one per row: write [{…}, {…}].") from error
 
 
 def from_rows(rows: list[dict[str, JsonValue]]) -> Table:

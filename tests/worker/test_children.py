@@ -1,0 +1,121 @@
+"""Child processes: warm, without secrets, limited, and gone when they should be."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.samples import resolved
+from trainer.reports import Finished, Progress, Saved, Started
+from worker import children
+from worker.children import Child
+from worker.messages import Drained, Failed, News, Read, Spent
+
+MEMORY, SECONDS = 8 * 1024**3, 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm() -> Iterator[None]:
+    """The fork server of this process, started while secrets lie in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FITD_DATABASE_URL", "postgresql://user:secret@host/db")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        children.warm()
+        yield
+
+
+@pytest.fixture
+def started() -> Iterator[list[Child]]:
+    """Children of a test; none outlives it."""
+    running: list[Child] = []
+    yield running
+    for child in running:
+        child.kill()
+
+
+def train(started: list[Child], folder: Path, **changes: Any) -> Child:
+    spec = resolved(**changes).model_dump_json()
+    started.append(children.start("train", spec, {}, str(folder), None, 1))
+    return started[-1]
+
+
+def read(started: list[Child], path: Path, memory: int = MEMORY) -> list[News]:
+    started.append(children.start("read", str(path), "a" * 64, memory, SECONDS))
+    return everything(started[-1])
+
+
+def everything(child: Child) -> list[News]:
+    """All that it says until it is gone."""
+    heard: list[News] = []
+    while child.running:
+        heard += child.hear(0.2)
+    return heard + child.hear(0)
+
+
+def test_a_run_is_told_from_beginning_to_end(started: list[Child], tmp_path: Path) -> None:
+    heard = everything(train(started, tmp_path, epochs=2))
+    kinds = [type(news) for news in heard]
+    assert kinds[0] is Started
+    assert kinds[-2:] == [Finished, Spent]
+    assert [news.epoch for news in heard if isinstance(news, Progress) and news.epoch_ended] == [1, 2]
+    assert all((tmp_path / news.name).exists() for news in heard if isinstance(news, Saved))
+
+
+def test_a_child_sees_no_secret(started: list[Child], tmp_path: Path) -> None:
+    child = train(started, tmp_path, epochs=100_000)
+    child.hear(30)
+    environment = Path(f"/proc/{child.process.pid}/environ").read_bytes()
+    assert b"secret" not in environment
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "secret"  # the worker itself keeps it
+
+
+def test_a_drained_run_is_saved_before_it_ends(started: list[Child], tmp_path: Path) -> None:
+    child = train(started, tmp_path, epochs=100_000)
+    child.hear(30)
+    child.drain()
+    heard = everything(child)
+    assert [type(news) for news in heard[-2:]] == [Drained, Spent]
+    assert any(isinstance(news, Saved) and news.resumable for news in heard)
+
+
+def test_a_stopped_child_is_gone_at_once(started: list[Child], tmp_path: Path) -> None:
+    child = train(started, tmp_path, epochs=100_000)
+    child.hear(30)
+    began = time.monotonic()
+    child.stop()
+    assert time.monotonic() - began < children.GRACE
+    assert not child.running
+
+
+def test_a_fault_in_the_data_is_said_without_a_trace(started: list[Child], tmp_path: Path) -> None:
+    heard = everything(train(started, tmp_path, split={"kind": "ordered", "validation": 0.3, "test": 0.4}))
+    failed = next(news for news in heard if isinstance(news, Failed))
+    assert (failed.error_class, failed.code) == ("data", "data_invalid")
+    assert "training rows" in failed.message
+
+
+def test_a_file_is_read_to_a_profile(started: list[Child], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("a,b\n1,x\n2,y\n")
+    (news,) = [news for news in read(started, path) if isinstance(news, Read)]
+    assert [(column.name, column.kind) for column in news.profile.columns] == [("a", "numeric"), ("b", "categorical")]
+    assert (news.profile.sha256, news.preview) == ("a" * 64, [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
+
+
+def test_json_rows_are_read_like_a_table(started: list[Child], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(json.dumps([{"a": 1, "b": "x"}, {"a": None, "b": "y"}]))
+    (news,) = [news for news in read(started, path) if isinstance(news, Read)]
+    assert [(column.name, column.missing) for column in news.profile.columns] == [("a", 1), ("b", 0)]
+
+
+def test_a_file_that_takes_too_much_memory_fails_alone(started: list[Child], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("w") as file:
+        file.write("a,b\n" + "1234567.5,2345678.25\n" * 2_000_000)
+    heard = read(started, path, memory=2 * 1024**3)
+    assert not any(isinstance(news, Read) for news in heard)
