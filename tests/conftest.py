@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.servers"]
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; tests run side by side
 
 

@@ -19,7 +19,7 @@ LEASE = {"FITD_LEASE_SECONDS": "4", "FITD_HEARTBEAT_SECONDS": "1"}
 class Service:
     """Broker, api and worker over one data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         socket = folder / "broker.sock"
         port = stack.free_port("127.0.0.1", 0)
@@ -31,6 +31,7 @@ class Service:
                 "FITD_BROKER_URL": f"redis+socket://{socket}",
                 "FITD_PORT": str(port),
             }
+            | environment
         )
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.commands = {

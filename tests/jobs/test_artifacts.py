@@ -2,41 +2,18 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import obstore
 import pytest
-from moto.server import ThreadedMotoServer
 
-from jobs import artifacts, ids
+from jobs import artifacts
 from jobs.artifacts import CHUNK, Artifacts
 
 PART = bytes(range(256)) * 4096  # 1 MiB
 PARTS = 12  # more than goes to S3 in one request
-
-
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty one; its credentials are where an operator would put them: in the environment."""
-    url = f"{endpoint}/{ids.new('bucket').replace('_', '-')}"
-    httpx2.put(url).raise_for_status()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    return url
 
 
 @pytest.fixture(params=["file", "s3"])

@@ -113,5 +113,5 @@ def test_lanes_compute_what_they_would_alone() -> None:
     x = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1))
     both = net(2)(x, Pass(False, []))
     for lane in range(2):
-        alone = network.build([Dense(units=3, init=HeNormal())], (4,), [lane], "cpu")(x[lane : lane + 1], Pass(False, []))
-        torch.testing.assert_close(both[lane], alone[0])
+        single = network.build([Dense(units=3, init=HeNormal())], (4,), [lane], "cpu")
+        torch.testing.assert_close(both[lane], single(x[lane : lane + 1], Pass(False, []))[0])
