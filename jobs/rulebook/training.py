@@ -140,10 +140,9 @@ def checkpoint(spec: JobSpec, stop: EarlyStopping | None, facts: Facts, preferre
         why = "Early stopping watches it."
         name = ledger.decide("/checkpoint/monitor", "auto", stop.monitor, "monitor.stopping", why)
         asked = asked.model_copy(update={"monitor": name})
-    if stop and asked.monitor == stop.monitor and asked.mode == "auto":
-        why = "As for early stopping."
-        mode = ledger.decide("/checkpoint/mode", "auto", stop.mode, "monitor.stopping", why)
-        return asked.model_copy(update={"mode": mode})
+        if asked.mode == "auto":
+            mode = ledger.decide("/checkpoint/mode", "auto", stop.mode, "monitor.stopping", why)
+            return asked.model_copy(update={"mode": mode})
     name, mode = monitor(asked, "/checkpoint", preferred, facts, ledger)
     return asked.model_copy(update={"monitor": name, "mode": mode})
 

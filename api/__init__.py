@@ -1,0 +1,1 @@
+"""How jobs are asked for: HTTP. No torch, no worker, no parsing of uploaded files."""

@@ -1,0 +1,63 @@
+"""Runs the HTTP service: `python -m api`."""
+
+import contextlib
+import ipaddress
+import socket
+import sys
+import threading
+
+import uvicorn
+
+from api.app import create_app
+from jobs import logs, settings
+
+
+class Server(uvicorn.Server):
+    """Tells open streams to end before it waits for connections to close."""
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self.stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.stopping.set()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Serves until SIGINT or SIGTERM; running requests get ten seconds to end."""
+    chosen = settings.current()
+    logs.configure(chosen.log_format)
+    if not chosen.behind_proxy and not loopback(chosen.host):
+        sys.exit(
+            f"FITD_HOST={chosen.host} can be reached from elsewhere, and there are no keys yet. Take 127.0.0.1, or set "
+            "FITD_BEHIND_PROXY=true if only a proxy of yours can reach it."
+        )
+    app = create_app(chosen)
+    config = uvicorn.Config(
+        app,
+        host=chosen.host,
+        port=chosen.port,
+        http="httptools",  # h11 takes a request with both Content-Length and Transfer-Encoding
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=chosen.behind_proxy,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=10,
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order and raises its signal once more
+        Server(config, app.state.stopping).run()
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can reach a socket that listens there; other names than `localhost` never count."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    main()

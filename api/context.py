@@ -1,0 +1,56 @@
+"""What endpoints are given: whose things they see, and the service's parts."""
+
+import threading
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from pydantic.json_schema import SkipJsonSchema
+
+from jobs import artifacts, db, ids, settings
+
+Absent = SkipJsonSchema[None]
+"""A parameter may be left out, but `null` is not a value of it."""
+
+
+async def owner() -> str:
+    """Whose jobs and datasets a request may see: until there are keys, everyone's are the same."""
+    return "local"
+
+
+async def _database(request: Request) -> db.Database:
+    found: db.Database = request.app.state.database
+    return found
+
+
+async def _artifacts(request: Request) -> artifacts.Artifacts:
+    found: artifacts.Artifacts = request.app.state.artifacts
+    return found
+
+
+async def _settings(request: Request) -> settings.Settings:
+    found: settings.Settings = request.app.state.settings
+    return found
+
+
+async def _stopping(request: Request) -> threading.Event:
+    found: threading.Event = request.app.state.stopping
+    return found
+
+
+async def _traceparent(request: Request) -> str:
+    found: str = request.state.traceparent
+    return found
+
+
+Owner = Annotated[str, Depends(owner)]
+Database = Annotated[db.Database, Depends(_database)]
+Artifacts = Annotated[artifacts.Artifacts, Depends(_artifacts)]
+Settings = Annotated[settings.Settings, Depends(_settings)]
+Stopping = Annotated[threading.Event, Depends(_stopping)]
+"""Set when the server is about to stop: streams end then."""
+Traceparent = Annotated[str, Depends(_traceparent)]
+
+JobId = Annotated[str, Path(pattern=rf"^job_{ids.PATTERN}$")]
+DatasetId = Annotated[str, Path(pattern=rf"^ds_{ids.PATTERN}$")]
+CheckpointId = Annotated[str, Path(pattern=rf"^ckpt_{ids.PATTERN}$")]
+ArtifactName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]

@@ -1,0 +1,139 @@
+"""Datasets: uploaded, listed, read, previewed, deleted."""
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api import context, dataset_schemas, paging, problems, strict, uploads
+from jobs import artifacts, datasets, db, profiles, queue
+from jobs.spec.values import Text
+from jobs.tables import Dataset
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=strict.StrictRoute)
+
+BINARY = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
+FORM = {
+    "type": "object",
+    "properties": {"file": BINARY["schema"], "name": {"type": "string", "description": "Cut off at 200 characters."}},
+    "required": ["file"],
+}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file as it is, or in the field `file` of a form, or a small table as JSON. CSV and TSV, "
+        "Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per class.",
+        "content": {
+            "multipart/form-data": {"schema": FORM},
+            "application/json": {
+                "schema": dataset_schemas.RowsUpload.model_json_schema(),
+                "example": {"name": "sums", "rows": [{"a": 1, "b": 2.5, "sum": 3.5}, {"a": 4, "b": None, "sum": 4}]},
+            },
+            **dict.fromkeys(sorted(uploads.RAW), BINARY),
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems.documented(413, 415),
+    openapi_extra=BODY,
+    summary="Upload a dataset",
+)
+async def create_dataset(
+    request: Request,
+    owner: context.Owner,
+    database: context.Database,
+    artifacts: context.Artifacts,
+    settings: context.Settings,
+    response: Response,
+    name: Annotated[Text | context.Absent, Query(description="For people; else the file's name.")] = None,
+) -> dataset_schemas.Dataset:
+    """Stores the bytes, once however often they are sent, and rings for a worker to read them. It is `profiling` until
+    then, and `ready` at once if you have sent the same bytes before."""
+    received = await uploads.receive(request, artifacts, settings.max_upload_bytes)
+    try:
+        shown = await run_in_threadpool(_store, database, artifacts, owner, name or received.name, received)
+    finally:
+        await run_in_threadpool(artifacts.delete, received.key)
+    if shown.status == "profiling":
+        queue.hint(queue.READ, shown.id)
+    response.headers["Location"] = f"/v1/datasets/{shown.id}"
+    return shown
+
+
+def _store(
+    database: db.Database, place: artifacts.Artifacts, owner: str, name: str, received: uploads.Received
+) -> dataset_schemas.Dataset:
+    path = f"datasets/{received.sha256}"
+    with database.writing() as session:
+        known = _same(session, received.sha256)
+        dataset = datasets.create(session, owner, name or "dataset", path, received.size, received.sha256)
+        for twin in known:
+            if twin.owner == owner and twin.status == "ready":
+                dataset.status, dataset.profile, dataset.preview = twin.status, twin.profile, twin.preview
+        session.flush()
+        place.move(received.key, path)  # before the commit, and under the lock that a deletion of the twin waits for
+        return dataset_schemas.Dataset.model_validate(dataset)
+
+
+def _same(session: Session, sha256: str) -> list[Dataset]:
+    query = sa.select(Dataset).where(Dataset.sha256 == sha256).with_for_update()
+    return list(session.scalars(query))
+
+
+@router.get("", responses=problems.documented(), summary="List datasets")
+def list_datasets(
+    owner: context.Owner, database: context.Database, after: paging.DatasetCursor, limit: paging.Limit = 20
+) -> dataset_schemas.DatasetPage:
+    """Newest first."""
+    with database.reading() as session:
+        rows = datasets.page(session, owner, after, limit + 1)
+    return paging.cut(
+        dataset_schemas.DatasetPage, [dataset_schemas.Dataset.model_validate(row) for row in rows], limit, "id"
+    )
+
+
+@router.get("/builtin", responses=problems.documented(), summary="List builtin datasets")
+def list_builtin_datasets() -> dataset_schemas.BuiltinPage:
+    """The small real datasets that ship with scikit-learn, with their profiles; they need no upload."""
+    found = [
+        dataset_schemas.BuiltinDataset.model_validate({"object": "builtin_dataset", "name": name, "profile": profile})
+        for name, profile in profiles.builtin().items()
+    ]
+    return dataset_schemas.BuiltinPage(object="list", data=found, has_more=False, next=None)
+
+
+@router.get("/{dataset_id}", responses=problems.documented(404), summary="Read a dataset")
+def get_dataset(
+    dataset_id: context.DatasetId, owner: context.Owner, database: context.Database
+) -> dataset_schemas.Dataset:
+    """What is known of a dataset: its profile once a worker has read it, or why it could not be read."""
+    with database.reading() as session:
+        return dataset_schemas.Dataset.model_validate(datasets.get(session, owner, dataset_id))
+
+
+@router.get("/{dataset_id}/rows", responses=problems.documented(404), summary="Preview a dataset")
+def list_dataset_rows(
+    dataset_id: context.DatasetId, owner: context.Owner, database: context.Database, limit: paging.Limit = 20
+) -> dataset_schemas.DatasetRows:
+    """The first rows as they were read; none until the dataset is `ready`."""
+    with database.reading() as session:
+        row = datasets.get(session, owner, dataset_id)
+    total = row.profile.rows if row.profile else None
+    return dataset_schemas.DatasetRows(object="list", data=row.preview[:limit], total=total)
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=problems.documented(404, 409), summary="Delete a dataset")
+def delete_dataset(
+    dataset_id: context.DatasetId, owner: context.Owner, database: context.Database, artifacts: context.Artifacts
+) -> None:
+    """Removes a dataset that no unfinished job needs, and its bytes if no other dataset has the same."""
+    with database.writing() as session:
+        path = datasets.delete(session, owner, dataset_id)
+        if path:
+            artifacts.delete(path)  # before the commit: an upload of the same bytes waits for this transaction

@@ -1,0 +1,149 @@
+"""JSON without its traps, and no query parameter that nobody asked for: a route class for every call."""
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from fastapi import params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+DEEPEST = 32
+"""Arrays and objects within each other."""
+SMALL = 64 * 1024
+"""Bytes of JSON that are parsed without leaving the event loop."""
+
+
+class StrictRequest(Request):
+    """A request whose JSON is strict and has no more bytes than the service accepts."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            limit, body = self.app.state.settings.max_body_bytes, bytearray()
+            async for chunk in self.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise HTTPException(413, f"A JSON body may have at most {limit} bytes.")
+            self._body = bytes(body)
+        return self._body
+
+    async def json(self) -> Any:
+        body = await self.body()
+        return parse(body) if len(body) < SMALL else await run_in_threadpool(parse, body)
+
+
+class StrictRoute(APIRoute):
+    """Reads bodies by `StrictRequest`; answers 415 to what is not JSON and 422 to unknown query parameters."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        plain, deep = self._query()
+
+        async def strict(request: Request) -> Response:
+            _check_query(request, plain, deep)
+            if self.body_field:
+                _check_type(request)
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+    def _query(self) -> tuple[set[str], set[str]]:
+        """Names of the parameters `?name=` and of those written `?name[key]=`."""
+        fields = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, params.Query)]
+        extra = (self.openapi_extra or {}).get("parameters", [])
+        return {field.alias for field in fields}, {parameter["name"] for parameter in extra}
+
+
+def _check_query(request: Request, plain: set[str], deep: set[str]) -> None:
+    faults = []
+    for name, value in request.query_params.multi_items():
+        stem, bracket, rest = name.partition("[")
+        if name not in plain and not (stem in deep and bracket and rest.endswith("]")):
+            faults.append({"type": "extra_forbidden", "loc": ("query", name), "msg": ""})
+        elif "\0" in name + value:
+            _refuse("A query parameter contains NUL.")
+    if faults:
+        raise RequestValidationError(faults)
+
+
+def _check_type(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and (kind or request.headers.get("content-length", "0") != "0"):
+        raise HTTPException(415)
+
+
+def parse(body: bytes) -> Any:
+    """The value of a JSON text in UTF-8.
+
+    Raises:
+        HTTPException: 400 for anything that another reader might take differently or that a database cannot keep:
+            NaN, infinities, numbers beyond 64 bits, a key twice, lone surrogates, NUL, more than 32 levels.
+    """
+    try:
+        value = json.loads(
+            body.decode(),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_integer,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError:
+        _refuse("The body must be JSON in UTF-8.")
+    except RecursionError:
+        _refuse(f"The body has more than {DEEPEST} levels.")
+    except json.JSONDecodeError as error:
+        _refuse(f"The body is not JSON: {error.msg} at character {error.pos}.")
+    _check(value)
+    return value
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise HTTPException(400, detail) from None
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    _refuse("The body contains NaN or Infinity, which JSON does not have; send null or leave it out.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse("The body contains a number that is too large.")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) >= 2**63:
+        _refuse("The body contains an integer of more than 64 bits.")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        _refuse("An object in the body has the same key twice.")
+    return value
+
+
+def _check(value: Any) -> None:
+    waiting = [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict | list):
+            if depth > DEEPEST:
+                _refuse(f"The body has more than {DEEPEST} levels.")
+            inner = item if isinstance(item, list) else [*item, *item.values()]
+            waiting += [(part, depth + 1) for part in inner if isinstance(part, str | dict | list)]
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        _refuse("A text in the body contains NUL.")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        _refuse("A text in the body contains half of a surrogate pair.")

@@ -1,0 +1,106 @@
+"""Uploaded bytes, from the socket to the artifact store: counted and hashed, never parsed, never whole in memory."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from api import dataset_schemas
+from api.forms import Form
+from jobs import errors, ids
+from jobs.artifacts import Artifacts
+
+RAW = frozenset(
+    {
+        "application/octet-stream",
+        "application/vnd.apache.parquet",
+        "application/x-npz",
+        "application/zip",
+        "text/csv",
+        "text/plain",
+        "text/tab-separated-values",
+    }
+)
+"""Content types whose body is the file itself; a worker finds out what it really is."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file in the artifact store, under a key that nobody knows yet."""
+
+    key: str
+    name: str
+    """What the caller calls it, cleaned; empty if nothing."""
+    size: int
+    sha256: str
+
+
+async def receive(request: Request, artifacts: Artifacts, limit: int) -> Received:
+    """Stores the file of a request; whatever goes wrong, nothing is left behind.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes.
+        Unsupported: a content type that is not taken.
+        DataInvalid: it is empty.
+    """
+    key = f"uploads/{ids.new('up')}"
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    form = Form(options.get(b"boundary", b""))
+    name = ""
+    chunks = _limited(request, limit)
+    match kind.decode():
+        case "multipart/form-data":
+            chunks = form.file(chunks)
+        case "application/json":
+            chunks, name = await _rows(request)
+        case raw if raw not in RAW:
+            taken = ", ".join(sorted(RAW))
+            raise errors.Unsupported(f"Send multipart/form-data with a `file`, JSON with `rows`, or one of: {taken}.")
+    try:
+        size, sha256 = await artifacts.put_stream(key, chunks)
+        _check(kind, form, size)
+    except BaseException:
+        await run_in_threadpool(artifacts.delete, key)
+        raise
+    return Received(key, _clean(name or form.fields.get("name") or form.filename or ""), size, sha256)
+
+
+def _check(kind: bytes, form: Form, size: int) -> None:
+    if kind == b"multipart/form-data" and form.filename is None:
+        raise RequestValidationError([{"type": "missing", "loc": ("body", "file"), "msg": ""}])
+    if not size:
+        raise errors.DataInvalid("The file is empty; send the dataset's bytes.")
+
+
+async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
+    declared, size = request.headers.get("content-length", ""), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit or (declared.isdecimal() and int(declared) > limit):
+            raise errors.TooLarge(f"A dataset may have at most {limit} bytes.")
+        yield chunk
+
+
+async def _rows(request: Request) -> tuple[AsyncIterator[bytes], str]:
+    """A JSON array of objects; the same file whatever the spaces in the body."""
+    try:
+        body = dataset_schemas.RowsUpload.model_validate(await request.json())
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise RequestValidationError(faults, body=await request.json()) from None
+    content = json.dumps(body.rows, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def once() -> AsyncIterator[bytes]:
+        yield content
+
+    return once(), body.name or ""
+
+
+def _clean(name: str) -> str:
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(letter for letter in last if letter.isprintable())[:200]

