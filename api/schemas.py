@@ -1,15 +1,15 @@
 """What the calls answer with. Nothing has a default: every field is always there."""
 
 from datetime import datetime
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from jobs.estimate import Estimate
 from jobs.record import Best, Failure, Progress, Usage
 from jobs.spec.explained import Decision, Notice
 from jobs.spec.job import JobSpec
-from jobs.spec.values import Text
+from jobs.spec.values import Metadata, Priority, Text
 from jobs.states import Status
 
 
@@ -147,11 +147,9 @@ class JobPatch(BaseModel):
 
     name: Text = Field(default_factory=str)
     """For people."""
-    priority: Annotated[int, Strict(), Field(ge=-100, le=100)] = Field(default_factory=int)
+    priority: Priority = Field(default_factory=int)
     """Higher runs first."""
-    metadata: Annotated[
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-    ] = Field(default_factory=dict)
+    metadata: Metadata = Field(default_factory=dict)
     """Replaces all pairs."""
 
     @model_validator(mode="after")

@@ -77,6 +77,11 @@ class Artifacts:
         except FileNotFoundError:
             return
 
+    def delete_all(self, folder: str) -> None:
+        """Removes every file below a folder, also one that no row speaks of."""
+        for page in obstore.list(self.store, folder):
+            obstore.delete(self.store, [item["path"] for item in page])
+
     def _settle(self, path: str) -> None:
         """Makes a local file outlive a power cut: its bytes, then its name."""
         if self.root is None:
@@ -95,7 +100,7 @@ def connect(url: str) -> Artifacts:
     if url.startswith("file:"):
         root = Path(url2pathname(urlsplit(url).path))
         root.mkdir(parents=True, exist_ok=True)
-        return Artifacts(LocalStore(root, mkdir=True), root)
+        return Artifacts(LocalStore(root, mkdir=True, automatic_cleanup=True), root)
     return Artifacts(from_url(url), None)
 
 

@@ -12,6 +12,16 @@ from jobs.tables import File
 Kind = Literal["checkpoint", "artifact"]
 
 
+def folder(job_id: str) -> str:
+    """Where all files of a job lie in the artifact store."""
+    return f"jobs/{job_id}"
+
+
+def key(job_id: str, attempt: int, name: str) -> str:
+    """Where one file lies; the attempt is part of it, so that no attempt writes over another's file."""
+    return f"{folder(job_id)}/a{attempt}/{name}"
+
+
 def list_of(session: Session, job_id: str, kind: Kind) -> Sequence[File]:
     """A job's files of one kind, in order of steps, then names."""
     query = sa.select(File).where(File.job_id == job_id, File.kind == kind)

@@ -14,7 +14,7 @@ from jobs.spec import job as job_spec
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
 from jobs.states import Status
-from jobs.tables import Dataset, File, Job
+from jobs.tables import Dataset, Job
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ def change(
     return job
 
 
-def delete(session: Session, owner: str, job_id: str) -> list[str]:
-    """Removes an ended job and all that hangs on it; answers the keys of its files, for the caller to remove.
+def delete(session: Session, owner: str, job_id: str) -> None:
+    """Removes an ended job and all rows that hang on it; its files are for the caller to remove, after the commit.
 
     Raises:
         IllegalMove: the job has not ended.
@@ -198,9 +198,7 @@ def delete(session: Session, owner: str, job_id: str) -> list[str]:
     job = get(session, owner, job_id)
     if job.status not in states.TERMINAL:
         raise _refusal(job, "deleted")
-    paths = session.scalars(sa.select(File.path).where(File.job_id == job_id)).all()
     session.execute(sa.delete(Job).where(Job.id == job_id, Job.status.in_(states.TERMINAL)))
-    return list(paths)
 
 
 def waiting_for(session: Session, dataset_id: str) -> Sequence[Job]:

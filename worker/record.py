@@ -149,7 +149,7 @@ class Record:
             attempt=self.job.attempt,
             step=saved.step,
             epoch=saved.epoch,
-            path=f"jobs/{self.job.id}/a{self.job.attempt}/{saved.name}",
+            path=files.key(self.job.id, self.job.attempt, saved.name),
             content_type=saved.content_type,
             bytes=source.stat().st_size,
             sha256=artifacts.sha256(source),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
-from jobs import datasets, estimate, idempotency, ids, queue, store
+from jobs import datasets, estimate, files, idempotency, ids, queue, store
 from jobs.spec.explained import Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Text
@@ -182,9 +182,8 @@ def delete_job(
 ) -> None:
     """Removes a job that has ended, with its events, metrics and files."""
     with database.writing() as session:
-        paths = store.delete(session, owner, job_id)
-    for path in paths:
-        artifacts.delete(path)
+        store.delete(session, owner, job_id)
+    artifacts.delete_all(files.folder(job_id))
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems.documented(404, 409), summary="Cancel a job")

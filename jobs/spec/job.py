@@ -22,7 +22,7 @@ from jobs.spec.model import AutoInit, Init, Mlp, Model
 from jobs.spec.optimizer import Adam, Clip, Optimizer, Regularization
 from jobs.spec.schedule import Constant, Schedule
 from jobs.spec.stopping import Checkpoint, EarlyStopping
-from jobs.spec.values import Auto, Column, Count, Natural, Part, Positive, Text
+from jobs.spec.values import Auto, Column, Count, Metadata, Natural, Part, Positive, Priority, Text
 
 VERSION = 1
 """Of the spec's language. A worker leaves jobs of a newer version to others."""
@@ -82,11 +82,9 @@ class JobSpec(Part):
     """Seconds of training after which the run ends as `timed_out`, over all attempts."""
     log_every: Auto | Count = "auto"
     """Steps between two recorded batch losses; auto keeps a run below 5,000 of them."""
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    priority: Priority = 0
     """Higher runs first."""
-    metadata: Annotated[
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
-    ] = {}
+    metadata: Metadata = {}
     """Yours: up to 16 pairs, to filter by."""
 
 

@@ -27,5 +27,10 @@ Positive = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1e30)]
 Fraction = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, lt=1)]
 Decay = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
 
+Priority = Annotated[int, Strict(), Field(ge=-100, le=100)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+
 Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000_000)]
 Natural = Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)]

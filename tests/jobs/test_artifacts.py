@@ -138,3 +138,11 @@ def test_a_key_that_leaves_its_place_is_refused(store: Artifacts, file: Path, ke
     with pytest.raises(TypeError, match="path"):
         store.delete(key)
     assert keys(store) == []
+
+
+def test_a_folder_goes_with_all_its_files(store: Artifacts, file: Path) -> None:
+    for key in ("jobs/1/a1/model", "jobs/1/a2/model", "jobs/10/a1/model"):
+        store.put(key, file)
+    store.delete_all("jobs/1")
+    store.delete_all("jobs/nothing")
+    assert keys(store) == ["jobs/10/a1/model"]
