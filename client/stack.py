@@ -139,10 +139,10 @@ def _start(plan: Plan, short: Path, parts: dict[str, Part], say: Say, stop: thre
         environment["FITD_BROKER_URL"] = f"redis+socket://{address}"
         start("broker", *broker_command(plan.data_dir / "broker", address))
         wait(lambda: _listens(address), "the broker", broken)
+    start("worker", sys.executable, "-m", "worker")  # first, since it loads for longest; it waits for its tables
     say(f"{time.monotonic() - began:5.1f} s  preparing the database")
     _migrate(environment)
     start("api", sys.executable, "-m", "api")
-    start("worker", sys.executable, "-m", "worker")
     url = f"http://{'127.0.0.1' if plan.host in ('0.0.0.0', '::') else plan.host}:{port}"
     wait(lambda: is_ready(url), "the service", broken)
     say(f"{time.monotonic() - began:5.1f} s  ready")

@@ -1,13 +1,12 @@
 """Fixtures that every room shares."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers"]
+import trainer  # noqa: F401  before a test imports torch: it says how threads wait
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; tests run side by side
+pytest_plugins = ["tests.servers"]
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,6 @@ def _environment() -> Iterator[None]:
         if name.startswith(SECRET):
             del os.environ[name]
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must not copy a process with threads
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait starve each other on a busy machine
     try:
         yield
     finally:
