@@ -94,7 +94,7 @@ class Job(Shown):
     status: Status
     status_reason: StatusReason
     stop_reason: str | None
-    """Why the training ended: `max_epochs`, `early_stopping`, `diverged`, `max_time`, `cancelled`, …"""
+    """Why the training ended: `max_epochs`, `early_stopping`, `max_time`, `non_finite` or `cancelled`"""
     created_at: datetime
     queued_at: datetime
     started_at: datetime | None

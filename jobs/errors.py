@@ -8,7 +8,6 @@ FitdError
 ├── KeyReused            an idempotency key came back with another body
 ├── BadCursor            a page cursor that this service did not make
 ├── DataInvalid          a dataset's bytes cannot be read as what they claim to be
-├── TrainingFailed       the run itself went wrong in a way that a retry would not mend
 ├── TooLarge             more bytes than the service accepts
 └── Unsupported          a media type that the service does not read
 """
@@ -88,12 +87,6 @@ class DataInvalid(FitdError):
     """The data cannot be read."""
 
     code = "data_invalid"
-
-
-class TrainingFailed(FitdError):
-    """The run failed."""
-
-    code = "training_failed"
 
 
 class TooLarge(FitdError):

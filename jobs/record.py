@@ -52,7 +52,7 @@ class Failure(Entry):
     """Why a job failed."""
 
     error_class: ErrorClass = Field(alias="class")
-    """Decides whether it was tried again: only `oom` and `infrastructure` are."""
+    """Says whose fault it is; only what is `infrastructure` is tried again by itself."""
     code: str
     """Stable, for programs."""
     message: str

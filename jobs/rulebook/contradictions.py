@@ -6,14 +6,6 @@ from jobs.spec.job import JobSpec
 from jobs.spec.optimizer import AdamW, Sgd
 from jobs.spec.schedule import Cosine, CosineRestarts, Plateau
 
-USUAL_LR = {
-    "sgd": (1e-4, 1.0),
-    "adagrad": (1e-3, 1.0),
-    "rmsprop": (1e-5, 1e-2),
-    "adam": (1e-5, 1e-2),
-    "adamw": (1e-5, 1e-2),
-}
-"""Learning rates outside are rarely meant."""
 LARGEST = 1e30
 """Of the numbers in a row; a network computes in 32 bits."""
 
@@ -40,7 +32,7 @@ def _optimizer(spec: JobSpec, ledger: Ledger) -> None:
     if isinstance(optimizer, AdamW) and spec.regularization.weight_decay:
         text = "adamw has a weight_decay of its own; set that one and leave this 0."
         ledger.fault("/regularization/weight_decay", "two_weight_decays", text)
-    low, high = USUAL_LR[optimizer.kind]
+    low, high = optimizer.usual_lr
     if not low <= optimizer.lr <= high:
         ledger.warn("/optimizer/lr", "lr_unusual", f"{optimizer.kind} is mostly used with {low:g} to {high:g}.")
 

@@ -79,7 +79,7 @@ class JobSpec(Part):
     device: Auto | Literal["cpu", "cuda"] = "auto"
     """auto: a GPU where the worker has one; decided at the start of the run."""
     max_time: Positive | None = None
-    """Seconds of training after which the run ends as `timed_out`, over all attempts."""
+    """Seconds of training, over all attempts, after which the run ends as `timed_out` with the epoch it is in."""
     log_every: Auto | Count = "auto"
     """Steps between two recorded batch losses; auto keeps a run below 5,000 of them."""
     priority: Priority = 0

@@ -1,6 +1,9 @@
-"""How the weights move: optimizers, penalties, clipping."""
+"""How the weights move: optimizers, penalties, clipping.
 
-from typing import Annotated, Literal
+`usual_lr` is the range of learning rates that is rarely left on purpose; outside it there is a warning.
+"""
+
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +15,7 @@ Beta = Annotated[NonNegative, Field(lt=1)]
 class Sgd(Part):
     """v ← μv + g; w ← w - lr·v, with nesterov w ← w - lr(g + μv) (`torch.optim.SGD`)."""
 
+    usual_lr: ClassVar = (1e-4, 1.0)
     kind: Literal["sgd"] = "sgd"
     lr: Positive = 1e-3
     """Learning rate."""
@@ -24,6 +28,7 @@ class Sgd(Part):
 class Adagrad(Part):
     """s ← s + g²; w ← w - lr·g/(√s + eps) (`torch.optim.Adagrad`)."""
 
+    usual_lr: ClassVar = (1e-3, 1.0)
     kind: Literal["adagrad"] = "adagrad"
     lr: Positive = 1e-2
     """Learning rate."""
@@ -36,6 +41,7 @@ class Adagrad(Part):
 class RmsProp(Part):
     """s ← αs + (1-α)g²; w ← w - lr·g/(√s + eps) (`torch.optim.RMSprop`)."""
 
+    usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["rmsprop"] = "rmsprop"
     lr: Positive = 1e-2
     """Learning rate."""
@@ -52,6 +58,7 @@ class RmsProp(Part):
 class Adam(Part):
     """w ← w - lr·m̂/(√v̂ + eps) with bias-corrected moments (Kingma & Ba 2015; `torch.optim.Adam`)."""
 
+    usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["adam"] = "adam"
     lr: Positive = 1e-3
     """Learning rate."""
@@ -68,6 +75,7 @@ class Adam(Part):
 class AdamW(Part):
     """Adam with decoupled decay: w ← w(1 - lr·weight_decay) first (Loshchilov & Hutter 2019; `torch.optim.AdamW`)."""
 
+    usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["adamw"] = "adamw"
     lr: Positive = 1e-3
     """Learning rate."""

@@ -38,7 +38,7 @@ class Checkpoint(Part):
     mode: Mode | Auto = "auto"
     """auto: by the monitor."""
     save_best_only: Flag = False
-    """Save only when the monitor improves."""
+    """Save only the best weights; such a run starts anew after a crash."""
     save_weights_only: Flag = False
     """Without optimizer and progress; such a run starts anew after a crash."""
     save_freq: Literal["epoch"] | Count = "epoch"
