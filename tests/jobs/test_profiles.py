@@ -1,0 +1,83 @@
+"""Rows written into a spec are profiled without the trainer's reader, to the same facts."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs import profiles
+from jobs.spec.profile import ColumnProfile
+from trainer import columns, profiling, reading
+
+MARKS = sorted(columns.MISSING)
+WORDS = st.sampled_from(["a", "b", "B", " a ", "ä", "e", "train", "1_000", "0x1", "1,5", "--", "٣", "T", *MARKS])
+WHOLE = st.integers(-(10**20), 10**20) | st.integers(-3, 3)
+REAL = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from([0.5, 1.0, -2.0, 1e22])
+NUMERALS = st.sampled_from(["1", "-1", "+1", "1.", ".5", "1e3", "1.0", "0", "007", "-01", "00.5", "9" * 19, "9" * 25])
+TRUTH = st.booleans() | st.sampled_from(["true", "False", "TRUE"])
+DATES = st.sampled_from(
+    [
+        "2024-01-02",
+        "2024-01-02 03:04",
+        "2024-01-02T03:04:05",
+        "2024-01-02T03:04:05.678",
+        "2024-01-02T03:04:05Z",
+        "2024-01-02T05:04:05+02:00",
+        "2024-02-30",
+        "2024-13-01",
+        "2024-1-2",
+    ]
+)
+CELLS = [WHOLE, REAL, WHOLE | REAL, NUMERALS, TRUTH, DATES, WORDS, WHOLE | WORDS, TRUTH | WHOLE, NUMERALS | WHOLE]
+ROWS = st.lists(st.sampled_from(CELLS), min_size=1, max_size=3).flatmap(
+    lambda kinds: st.lists(
+        st.fixed_dictionaries({}, optional={f"c{i}": st.none() | kind for i, kind in enumerate(kinds)}),
+        min_size=1,
+        max_size=12,
+    ).map(lambda rows: [dict.fromkeys("c0") | rows[0], *rows[1:]])
+)
+
+
+def by_name(found: list[ColumnProfile]) -> dict[str, dict[str, Any]]:
+    """What the rules go by: everything but the moments, which may differ by rounding."""
+    return {column.name: column.model_dump(exclude={"mean", "std", "top"}) for column in found}
+
+
+def moments(column: ColumnProfile) -> list[float]:
+    return [moment for moment in (column.mean, column.std) if moment is not None]
+
+
+@settings(max_examples=400, deadline=None)
+@given(ROWS)
+def test_rows_are_profiled_as_the_trainer_reads_them(rows: list[dict[str, Any]]) -> None:
+    ours, theirs = profiles.of_rows(rows), profiling.profile(reading.from_rows(rows))
+    assert (ours.layout, ours.rows, ours.target) == (theirs.layout, theirs.rows, theirs.target)
+    assert by_name(ours.columns) == by_name(theirs.columns)
+    for one, other in zip(ours.columns, theirs.columns, strict=True):
+        assert moments(one) == pytest.approx(moments(other), rel=1e-6, abs=1e-9)
+        if one.kind == "categorical" or one.boolean or one.integer:
+            assert one.top == other.top
+
+
+@pytest.mark.parametrize(("distinct", "kind"), [(100, "categorical"), (101, "text")])
+def test_text_that_hardly_repeats_is_no_category(distinct: int, kind: str) -> None:
+    rows: list[dict[str, Any]] = [{"x": f"word {row}"} for row in range(distinct)]
+    ours, theirs = profiles.of_rows(rows), profiling.profile(reading.from_rows(rows))
+    assert ours.columns == theirs.columns
+    assert (ours.columns[0].kind, len(ours.columns[0].top)) == (kind, 100 if distinct == 100 else 10)
+
+
+def test_the_same_text_is_missing_to_both_readers() -> None:
+    assert set(columns.MISSING) == profiles.MISSING
+    assert (profiles.ALL, profiles.SOME) == (profiling.ALL, profiling.SOME)
+
+
+def test_a_number_too_large_for_a_float_is_no_number() -> None:
+    (column,) = profiles.of_rows([{"x": 10**400}, {"x": 1}]).columns
+    assert column.kind == "categorical"
+
+
+def test_builtin_profiles_are_known_by_name() -> None:
+    assert set(profiles.builtin()) == {"digits", "iris", "wine", "breast_cancer", "diabetes"}
+    assert profiles.builtin()["digits"].image == (1, 8, 8)
