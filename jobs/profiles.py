@@ -12,12 +12,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
-from jobs.spec.profile import ColumnProfile, DatasetProfile, ValueCount
-
-MISSING = frozenset(("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-"))
-"""Text that stands for a missing value, blanks around it ignored."""
-ALL, SOME = 100, 10
-"""Up to ALL different values, a profile counts each; of more, only SOME."""
+from jobs.spec.profile import ALL, MISSING, SOME, ColumnProfile, DatasetProfile, ValueCount
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")

@@ -5,9 +5,7 @@ import numpy.typing as npt
 import polars as pl
 
 from jobs.errors import DataInvalid
-
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-")
-"""Text that stands for a missing value, blanks around it ignored."""
+from jobs.spec.profile import MISSING
 
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
 _CODE = r"^[+-]?0\d"

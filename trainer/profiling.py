@@ -7,13 +7,9 @@ from typing import Literal, cast
 import polars as pl
 from pydantic import JsonValue
 
-from jobs.spec.profile import ColumnProfile, DatasetProfile, ValueCount
+from jobs.spec.profile import ALL, SOME, ColumnProfile, DatasetProfile, ValueCount
 from trainer import columns
 from trainer.content import Images, Table
-
-ALL = 100
-"""Up to this many different values, a profile counts each; of more, only the most frequent."""
-SOME = 10
 
 _TEXT_DISTINCT = 100
 _MOSTLY = 0.5

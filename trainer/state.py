@@ -154,7 +154,7 @@ class State:
         if self.stopped[lane]:
             return False
         checkpoint, stopping = self.spec.checkpoint, self.spec.early_stopping
-        assert checkpoint.mode != "auto", "a resolved spec leaves no mode to guess"
+        assert checkpoint.mode != "auto" != stopping, "a resolved spec leaves nothing to guess"
         value = self.metrics[lane][checkpoint.monitor]
         improved = self.best[lane].observe(value, checkpoint.mode, self.epoch, self.step)
         if improved:

@@ -5,6 +5,7 @@ from jobs.spec.data import ColumnSplit, GivenSplit, GroupSplit, MinMaxScaler, Ro
 from jobs.spec.job import JobSpec
 from jobs.spec.optimizer import AdamW, Sgd
 from jobs.spec.schedule import Cosine, CosineRestarts, Plateau
+from jobs.spec.stopping import EarlyStopping
 
 LARGEST = 1e30
 """Of the numbers in a row; a network computes in 32 bits."""
@@ -19,7 +20,7 @@ def find(spec: JobSpec, ledger: Ledger) -> None:
     _columns(spec, ledger)
     if isinstance(spec.dataset, Rows):
         _rows(spec.dataset, ledger)
-    if spec.early_stopping and spec.early_stopping.start_from_epoch >= spec.epochs:
+    if isinstance(spec.early_stopping, EarlyStopping) and spec.early_stopping.start_from_epoch >= spec.epochs:
         text = f"There are only {spec.epochs} epochs; begin earlier."
         ledger.fault("/early_stopping/start_from_epoch", "starts_after_end", text)
 

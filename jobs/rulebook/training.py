@@ -122,6 +122,8 @@ def stopping(spec: JobSpec, facts: Facts, preferred: str, ledger: Ledger) -> Ear
     asked = spec.early_stopping
     if asked is None:
         return None
+    if asked == "auto":
+        return _stopping_by_rule(facts, preferred, ledger)
     name, mode = monitor(asked, "/early_stopping", preferred, facts, ledger)
     if asked.patience >= spec.epochs:
         text = f"With a patience of {asked.patience} in {spec.epochs} epochs it will never stop early."
@@ -131,6 +133,15 @@ def stopping(spec: JobSpec, facts: Facts, preferred: str, ledger: Ledger) -> Ear
             "/early_stopping/monitor", "monitor_training", "A training metric cannot see overfitting; hold rows back."
         )
     return asked.model_copy(update={"monitor": name, "mode": mode})
+
+
+def _stopping_by_rule(facts: Facts, preferred: str, ledger: Ledger) -> EarlyStopping | None:
+    path, rows = "/early_stopping", facts.validation_rows
+    if not rows:
+        return ledger.decide(path, "auto", None, "stopping.no_validation", "There are no validation rows to judge by.")
+    chosen = EarlyStopping(monitor=preferred, mode=direction(preferred))
+    why = f"{rows} validation rows tell which epoch is best."
+    return ledger.decide(path, "auto", chosen, "stopping.validation", why)
 
 
 def checkpoint(spec: JobSpec, stop: EarlyStopping | None, facts: Facts, preferred: str, ledger: Ledger) -> Checkpoint:

@@ -70,8 +70,8 @@ class JobSpec(Part):
     """Passes over the training rows, at most."""
     schedule: Schedule = Field(default_factory=Constant)
     """The learning rate over time."""
-    early_stopping: EarlyStopping | None = None
-    """Null trains all epochs."""
+    early_stopping: EarlyStopping | Auto | None = "auto"
+    """auto: on val_loss with the defaults, where there are validation rows. Null trains all epochs."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """What is kept on the way."""
     seed: Natural = 0

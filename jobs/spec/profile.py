@@ -6,6 +6,11 @@ from pydantic import Field
 
 from jobs.spec.values import Part
 
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-")
+"""Cells that stand for a gap, blanks around them ignored."""
+ALL, SOME = 100, 10
+"""Up to ALL different values, a profile counts each; of more, only SOME."""
+
 
 class ValueCount(Part):
     """How often a value occurs."""
@@ -25,7 +30,7 @@ class ColumnProfile(Part):
     boolean: bool = False
     """All values are true or false."""
     missing: int = 0
-    """Empty cells, and the usual marks for them: NA, N/A, NaN, null, None, ?, -."""
+    """Gaps; see `MISSING`."""
     distinct: int
     """Different values, missing not counted."""
     min: float | None = None
@@ -34,7 +39,7 @@ class ColumnProfile(Part):
     std: float | None = None
     """ddof 0."""
     top: list[ValueCount] = []
-    """The most frequent values: all of them up to 100, so that class counts are exact there."""
+    """All values up to 100 different ones, so that class counts are exact there; of more, the 10 most frequent."""
     rarest: int | None = None
     """Count of the rarest value."""
 

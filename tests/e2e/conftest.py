@@ -105,6 +105,7 @@ def digits(**changes: Any) -> dict[str, Any]:
         "model": {"kind": "mlp", "hidden": [32], "dropout": 0.2},
         "batch_size": 32,
         "epochs": 40,
+        "early_stopping": None,
         "checkpoint": {"save_freq": 100},
         **changes,
     }

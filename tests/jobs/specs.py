@@ -157,7 +157,7 @@ bodies = st.fixed_dictionaries(
         "batch_size": st.sampled_from(["auto", "full", 1, 7, 32, 64, 10_000]),
         "epochs": st.integers(1, 200),
         "schedule": schedules,
-        "early_stopping": st.none() | monitored,
+        "early_stopping": st.none() | st.just("auto") | monitored,
         "checkpoint": monitored,
         "log_every": st.just("auto") | few,
     },

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import profiles
-from jobs.spec.profile import ColumnProfile
-from trainer import columns, profiling, reading
+from jobs.spec.profile import MISSING, ColumnProfile
+from trainer import profiling, reading
 
-MARKS = sorted(columns.MISSING)
+MARKS = sorted(MISSING)
 WORDS = st.sampled_from(["a", "b", "B", " a ", "ä", "e", "train", "1_000", "0x1", "1,5", "--", "٣", "T", *MARKS])
 WHOLE = st.integers(-(10**20), 10**20) | st.integers(-3, 3)
 REAL = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from([0.5, 1.0, -2.0, 1e22])
@@ -66,11 +66,6 @@ def test_text_that_hardly_repeats_is_no_category(distinct: int, kind: str) -> No
     ours, theirs = profiles.of_rows(rows), profiling.profile(reading.from_rows(rows))
     assert ours.columns == theirs.columns
     assert (ours.columns[0].kind, len(ours.columns[0].top)) == (kind, 100 if distinct == 100 else 10)
-
-
-def test_the_same_text_is_missing_to_both_readers() -> None:
-    assert set(columns.MISSING) == profiles.MISSING
-    assert (profiles.ALL, profiles.SOME) == (profiling.ALL, profiling.SOME)
 
 
 def test_a_number_too_large_for_a_float_is_no_number() -> None:

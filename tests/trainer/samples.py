@@ -10,8 +10,8 @@ from trainer.data import Data
 
 def resolved(**changes: Any) -> JobSpec:
     """A short run on iris, resolved as the service would."""
-    body = {"dataset": {"source": "builtin", "name": "iris"}, "model": {"kind": "mlp", "hidden": [8]}, "epochs": 3}
-    spec = JobSpec.model_validate(body | {"batch_size": 32} | changes)
+    body = {"dataset": {"source": "builtin", "name": "iris"}, "model": {"kind": "mlp", "hidden": [8]}}
+    spec = JobSpec.model_validate(body | {"batch_size": 32, "epochs": 3, "early_stopping": None} | changes)
     assert spec.dataset.source == "builtin"
     return rules.resolve(spec, profiles.builtin()[spec.dataset.name], None).spec
 
