@@ -9,7 +9,7 @@ import threading
 import uvicorn
 
 from api.app import create_app
-from jobs import logs, settings
+from jobs import logs, migrate, settings
 
 
 class Server(uvicorn.Server):
@@ -33,6 +33,8 @@ def main() -> None:
             f"FITD_HOST={chosen.host} can be reached from elsewhere, and there are no keys yet. Take 127.0.0.1, or set "
             "FITD_BEHIND_PROXY=true if only a proxy of yours can reach it."
         )
+    if chosen.migrate:
+        migrate.upgrade(chosen.database)
     app = create_app(chosen)
     config = uvicorn.Config(
         app,

@@ -5,6 +5,7 @@ Exit status 1 if a target is missed. What is trained is `examples/NAME.json`.
 
 import argparse
 import io
+import os
 import sys
 import tempfile
 import time
@@ -113,15 +114,12 @@ def main() -> int:
     """0 if every target is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.datasets", description=__doc__)
     parser.add_argument("--only", choices=[case.name for case in CASES], action="append", help="may be repeated")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="of torch; more pay off on a machine with nothing else to do"
-    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch at most; small steps take one")
     parser.add_argument("--write", type=Path, help="also write the table, as Markdown, to this file")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     cases = [case for case in CASES if not options.only or case.name in options.only]
     with tempfile.TemporaryDirectory(prefix="fitd-bench-") as folder:
-        outcomes = [(case, train(case, Path(folder))) for case in cases]
+        outcomes = [(case, train(case, Path(folder), options.threads)) for case in cases]
     text = report(outcomes)
     print(text)
     if options.write:
@@ -130,7 +128,7 @@ def main() -> int:
     return int(any(verdict(case, outcome) == "SHORT" for case, outcome in outcomes))
 
 
-def train(case: Case, folder: Path) -> Outcome:
+def train(case: Case, folder: Path, threads: int) -> Outcome:
     """One run with no service; progress goes to stderr."""
     spec = JobSpec.model_validate_json((EXAMPLES / f"{case.name}.json").read_bytes())
     files, began = _files(case, spec, folder), time.monotonic()
@@ -138,6 +136,7 @@ def train(case: Case, folder: Path) -> Outcome:
     resolved = rules.resolve(spec, profiles[0], profiles[1] if case.test else None).spec
     results = folder / case.name
     results.mkdir()
+    torch.set_num_threads(threads)  # anew for each run, since a run of small steps lowers it
     for news in run(resolved, files, results, None, lambda: False):
         match news:
             case Started():

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -139,9 +138,7 @@ def _start(plan: Plan, short: Path, parts: dict[str, Part], say: Say, stop: thre
         environment["FITD_BROKER_URL"] = f"redis+socket://{address}"
         start("broker", *broker_command(plan.data_dir / "broker", address))
         wait(lambda: _listens(address), "the broker", broken)
-    start("worker", sys.executable, "-m", "worker")  # first, since it loads for longest; it waits for its tables
-    say(f"{time.monotonic() - began:5.1f} s  preparing the database")
-    _migrate(environment)
+    start("worker", sys.executable, "-m", "worker")  # first, since it loads for longest
     start("api", sys.executable, "-m", "api")
     url = f"http://{'127.0.0.1' if plan.host in ('0.0.0.0', '::') else plan.host}:{port}"
     wait(lambda: is_ready(url), "the service", broken)
@@ -151,14 +148,8 @@ def _start(plan: Plan, short: Path, parts: dict[str, Part], say: Say, stop: thre
 
 def _environment(plan: Plan, port: int) -> dict[str, str]:
     slots = {} if plan.slots is None else {"FITD_SLOTS": str(plan.slots)}
-    return {"FITD_DATA_DIR": str(plan.data_dir), "FITD_HOST": plan.host, "FITD_PORT": str(port), **slots}
-
-
-def _migrate(environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "jobs.migrate"]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-    if done.returncode:
-        raise StackError(f"the database could not be prepared:\n{done.stdout}{done.stderr}")
+    place = {"FITD_DATA_DIR": str(plan.data_dir), "FITD_HOST": plan.host, "FITD_PORT": str(port)}
+    return {**place, **slots, "FITD_MIGRATE": "true"}
 
 
 @contextlib.contextmanager

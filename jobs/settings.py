@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """Port of the api; 0 takes a free one."""
     behind_proxy: bool = False
     """Says that only a proxy of yours can reach the api, so that it may listen on other addresses than loopback."""
+    migrate: bool = False
+    """The api brings the database's schema up to date before it serves; for a stack of one machine."""
     slots: int = Field(default=1, ge=1, le=256)
     """Jobs that one worker runs at a time: one per GPU, or per few CPU cores."""
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

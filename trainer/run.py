@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from jobs.spec.job import JobSpec
-from trainer import checkpoints, data, results
+from trainer import checkpoints, data, results, threads
 from trainer.fit import fit
 from trainer.reports import Finished, Progress, Saved, Started
 from trainer.state import Moment
@@ -24,13 +24,15 @@ def run(
 ) -> Iterator[Started | Progress | Saved | Finished]:
     """Trains by a resolved spec; `files` are local copies of its uploaded datasets, by id.
 
-    `draining` is asked after every report: once it says yes, the run is saved and left without a `Finished`.
+    Takes at most as many threads as torch is set to. `draining` is asked after every report: once it says yes, the
+    run is saved and left without a `Finished`.
 
     Raises:
         DataInvalid: the data, or the checkpoint to resume from, cannot be used.
         torch.OutOfMemoryError: the batch does not fit on the device.
     """
     loaded = data.load(spec, files)
+    threads.settle(spec, loaded)
     if resume and not checkpoints.same_build(resume):
         loaded.notes.append("The checkpoint is of another build, device or thread count: the run begins anew.")
         resume = None

@@ -22,11 +22,14 @@ _context = multiprocessing.get_context("forkserver")
 
 
 def warm() -> None:
-    """Starts the process that all children are forked from, and waits until it has imported everything: a job that is
-    claimed starts at once. Call it before there are threads."""
+    """Starts the process that all children are forked from. Call it before there are threads."""
     _context.set_forkserver_preload(["trainer.warm"])
     with _environment():
         forkserver.ensure_running()
+
+
+def await_warmth() -> None:
+    """Until that process has imported everything: a job that is claimed then starts at once."""
     first = _context.Process(target=os.getpid)
     first.start()
     first.join()

@@ -30,6 +30,7 @@ class Service:
                 "FITD_DATA_DIR": str(folder / "data"),
                 "FITD_BROKER_URL": f"redis+socket://{socket}",
                 "FITD_PORT": str(port),
+                "FITD_MIGRATE": "true",
             }
             | environment
         )
@@ -40,7 +41,6 @@ class Service:
             "worker": [sys.executable, "-m", "worker"],
         }
         self.client = Client(f"http://127.0.0.1:{port}")
-        subprocess.run([sys.executable, "-m", "jobs.migrate"], env=self.environment, check=True)
         for name in self.commands:
             self.start(name)
         stack.wait(lambda: stack.is_ready(f"http://127.0.0.1:{port}"), "the service", lambda: None)
