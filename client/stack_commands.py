@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +37,11 @@ def demo(
     context: typer.Context,
     spec: Annotated[Path, typer.Option(help="The job to run.", exists=True)] = EXAMPLE,
     to: Annotated[Path, typer.Option(help="Where the results go.")] = Path(".data/demo"),
+    data_dir: Annotated[Path, typer.Option(envvar="FITD_DATA_DIR", help="As of `fitd up`.")] = Path(".data"),
 ) -> None:
-    """Start a stack of its own, run an example, fetch its results, stop."""
+    """Start the service, run an example, fetch its results, stop. A job cut off goes on with the next `fitd up`."""
     began = time.monotonic()
-    with _passing_stack() as url, Client(url) as client:
+    with _passing_stack(data_dir) as url, Client(url) as client:
         here = dataclasses.replace(session.of(context), client=client, url=url)
         job = client.submit(job_commands.read(spec))
         here.say(f"{job.id} posted: {spec}")
@@ -52,24 +52,23 @@ def demo(
 
 
 @contextlib.contextmanager
-def _passing_stack() -> Iterator[str]:
-    """The address of a stack that lives as long as the block, its data in a folder that goes with it."""
+def _passing_stack(data_dir: Path) -> Iterator[str]:
+    """The address of a stack that lives as long as the block."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     port = stack.free_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="fitd-demo-") as folder:
-        command = [sys.executable, "-m", "client", "up", "--data-dir", folder, "--port", str(port)]
-        process = part.spawn(command, os.environ, None)
-        try:
-            stack.wait(
-                lambda: stack.is_ready(url),
-                "the stack",
-                lambda: None if process.poll() is None else "the stack did not start",
-            )
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+    command = [sys.executable, "-m", "client", "up", "--data-dir", str(data_dir), "--port", str(port)]
+    process = part.spawn(command, os.environ, None)
+    try:
+        stack.wait(
+            lambda: stack.is_ready(url),
+            "the stack",
+            lambda: None if process.poll() is None else "the stack did not start",
+        )
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _say(text: str) -> None:
