@@ -10,8 +10,7 @@ ENV PATH=/opt/fitd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FITD_DATA_DIR=/data \
-    FITD_LOG_FORMAT=json \
-    MPLCONFIGDIR=/tmp
+    FITD_LOG_FORMAT=json
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin fitd \
     && install --directory --owner fitd --group fitd /data
 WORKDIR /data

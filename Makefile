@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-slow lint format constraints clean
+.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 UV := UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)") VIRTUAL_ENV="$(VENV)" $(BIN)/uv
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/embedded ## start everything, train a classifier of handwritten digits, show and fetch its results, stop
 	@$(BIN)/python -m client demo
@@ -37,13 +37,22 @@ format: $(VENV)/dev ## put the source into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-venv: ## those whom bench-speed compares with, into .venv-bench
+	@$(MAKE) VENV=.venv-bench .venv-bench/bench
+
+bench-speed: $(VENV)/dev bench-venv ## the time of a training step, ours and others': about 20 minutes
+	$(BIN)/python -m bench.speed --write docs/performance.md
+
+bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
+	$(BIN)/python -m bench.published --write docs/published.md
+
 constraints: $(VENV)/uv ## renew the versions that everything is tested with
-	$(UV) pip compile --quiet --upgrade --python-version 3.11 --all-extras --no-annotate \
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \
 		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
 	sed -i.old 's/^\(torch==[^+ ]*\)+[^ ]*/\1/' constraints.txt && rm constraints.txt.old
 
 clean: ## remove what was built; .data stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed, one stamp per step.
@@ -63,7 +72,7 @@ $(VENV)/torch: $(VENV)/uv
 	@$(BIN)/python -W ignore -c 'import torch; print("note: this torch is built for CUDA, but there is no GPU; the CPU build is far smaller") if torch.version.cuda and not torch.cuda.is_available() else None'
 	@touch $@
 
-$(VENV)/embedded $(VENV)/dev: $(VENV)/torch pyproject.toml constraints.txt
+$(VENV)/embedded $(VENV)/dev $(VENV)/bench: $(VENV)/torch pyproject.toml constraints.txt
 	@echo "installing fitd[$(@F)]"
 	@$(UV) pip install --quiet --constraint constraints.txt --editable '.[$(@F)]' 2>/dev/null \
 		|| $(PIP) --constraint constraints.txt --editable '.[$(@F)]'

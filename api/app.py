@@ -8,8 +8,8 @@ from typing import Any
 import prometheus_client
 from fastapi import FastAPI
 
-from api import pages, problems, telemetry
-from api.routes import datasets, events, files, jobs, metrics, operations
+from api import pages, predicting, problems, telemetry
+from api.routes import datasets, diagnostics, events, files, jobs, metrics, operations, predictions
 from jobs import artifacts, db
 from jobs.settings import Settings
 
@@ -19,7 +19,7 @@ Training jobs for neural networks, declared: post a spec, follow the run, fetch 
 1. `POST /v1/datasets` with a file, or name a builtin set, or write the rows into the spec.
 2. `POST /v1/jobs` with the spec. Every `auto` is decided and explained; `POST /v1/jobs/validate` only tells.
 3. `GET /v1/jobs/{id}/events` with `Accept: text/event-stream` follows it.
-4. `GET /v1/jobs/{id}/artifacts` has the results.
+4. `GET /v1/jobs/{id}/artifacts` has the results; `POST /v1/jobs/{id}/predict` predicts with them.
 
 Every error is `application/problem+json` with a stable `code` and all faults at once.
 """
@@ -54,11 +54,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = db.connect(settings.database)
     app.state.artifacts = artifacts.connect(settings.artifacts)
+    app.state.models = predicting.Models(app.state.artifacts, settings.model_cache_bytes)
     app.state.stopping = threading.Event()
     app.state.registry = prometheus_client.CollectorRegistry()
     app.state.registry.register(telemetry.Queue(app.state.database))
     app.add_middleware(telemetry.Requests, registry=app.state.registry)
-    for room in (jobs, events, metrics, files, datasets, operations):
+    for room in (jobs, events, metrics, diagnostics, files, predictions, datasets, operations):
         app.include_router(room.router)
     pages.mount(app)
     return app

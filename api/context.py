@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from pydantic.json_schema import SkipJsonSchema
 
+from api import predicting
 from jobs import artifacts, db, ids, settings
 
 Absent = SkipJsonSchema[None]
@@ -37,6 +38,11 @@ async def _stopping(request: Request) -> threading.Event:
     return found
 
 
+async def _models(request: Request) -> predicting.Models:
+    found: predicting.Models = request.app.state.models
+    return found
+
+
 async def _traceparent(request: Request) -> str:
     found: str = request.state.traceparent
     return found
@@ -45,6 +51,7 @@ async def _traceparent(request: Request) -> str:
 Owner = Annotated[str, Depends(owner)]
 Database = Annotated[db.Database, Depends(_database)]
 Artifacts = Annotated[artifacts.Artifacts, Depends(_artifacts)]
+Models = Annotated[predicting.Models, Depends(_models)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Stopping = Annotated[threading.Event, Depends(_stopping)]
 """Set when the server is about to stop: streams end then."""

@@ -48,6 +48,18 @@ IMAGES: dict[str, Any] = {
     "epochs": 10,
 }
 
+ENSEMBLE: dict[str, Any] = {
+    "name": "five networks that vote",
+    "dataset": {"source": "builtin", "name": "breast_cancer"},
+    "scaler": {"kind": "quantile", "output": "normal"},
+    "model": {"kind": "mlp", "hidden": [32], "dropout": 0.1},
+    "optimizer": {"kind": "nadam", "lr": "auto"},
+    "schedule": {"kind": "one_cycle"},
+    "ensemble": {"members": 5, "vary": "bootstrap", "combine": "vote"},
+    "augment": [{"kind": "noise", "std": 0.05}],
+    "epochs": 60,
+}
+
 UPLOADED: dict[str, Any] = {
     "name": "churn",
     "dataset": {"source": "upload", "id": "ds_01m2p8w3k5x7z9b1c3d5f7h9jk"},
@@ -63,9 +75,25 @@ SPECS: dict[str, Example] = {
     "classification": Example(summary="Classify a table (builtin wine)", value=CLASSIFICATION),
     "regression": Example(summary="Regression with missing values (rows in the spec)", value=REGRESSION),
     "images": Example(summary="Images with a convolutional network (builtin digits)", value=IMAGES),
+    "ensemble": Example(
+        summary="An ensemble, its learning rate found by a range test (builtin breast_cancer)", value=ENSEMBLE
+    ),
     "uploaded": Example(
         summary="A CSV file of your own",
         description="Upload it with `POST /v1/datasets` first and put its id here.",
         value=UPLOADED,
+    ),
+}
+
+ROWS: dict[str, Example] = {
+    "table": Example(
+        summary="Rows of a table",
+        description="For a job trained on the `regression` example. What is left out or null is missing.",
+        value={"rows": [{"size": 70, "rooms": "3", "district": "north"}, {"size": None, "district": "harbour"}]},
+    ),
+    "image": Example(
+        summary="An image",
+        description="For a job trained on the builtin digits: 8 rows of 8 pixels.",
+        value={"rows": [{"pixels": [[0, 0, 5, 13, 9, 1, 0, 0]] * 8}]},
     ),
 }

@@ -35,12 +35,17 @@ def of(errors: Sequence[Any], body: Any) -> list[Fault]:
     return list(found.values())
 
 
+def pointer(parts: Sequence[str | int]) -> str:
+    """JSON pointer (RFC 6901) to this path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)[:LONGEST_POINTER]
+
+
 def _pointer(error: Any, body: Any) -> str:
     source, *path = error["loc"]
     parts = _into(body, path, error["type"] == "missing") if source == "body" else [source, *path[:1]]
     if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
         parts.append(error["ctx"]["discriminator"].strip("'"))
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)[:LONGEST_POINTER]
+    return pointer(parts)
 
 
 def _into(place: Any, path: Sequence[str | int], missing: bool) -> list[str | int]:

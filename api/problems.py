@@ -22,6 +22,8 @@ RETRY_AFTER = {"Retry-After": "2"}
 
 STATUS: dict[type[errors.FitdError], int] = {
     errors.SpecInvalid: 422,
+    errors.RowsInvalid: 422,
+    errors.NoModel: 409,
     errors.NotFound: 404,
     errors.IllegalMove: 409,
     errors.InUse: 409,

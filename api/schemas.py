@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from jobs.estimate import Estimate
 from jobs.record import Best, Failure, Progress, Usage
-from jobs.spec.explained import Decision, Notice
+from jobs.spec.explained import Decision, Finding, Flow, Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Metadata, Priority, Text
 from jobs.states import Status
@@ -74,6 +74,13 @@ class Metrics(Shown):
     """The newest value of each metric."""
 
 
+class Findings(Shown):
+    """What a run says about itself; `links.diagnostics` has the flow of its gradients, too."""
+
+    findings: list[Finding]
+    """Worst first."""
+
+
 class Links(Shown):
     """Where the rest of a job is."""
 
@@ -83,6 +90,7 @@ class Links(Shown):
     checkpoints: str
     artifacts: str
     log: str
+    diagnostics: str
 
 
 class Job(Shown):
@@ -122,8 +130,8 @@ class Job(Shown):
     metrics: Metrics
     test: dict[str, JsonValue] | None
     """The held-out scores of the delivered model."""
-    diagnostics: dict[str, JsonValue] | None
-    """What the run says about itself."""
+    diagnostics: Findings | None
+    """What the run says about itself; null until it has come to an end of its own."""
     error: Failure | None
     usage: Usage
     parent: str | None
@@ -210,6 +218,17 @@ class MetricHistory(Shown):
 
     object: Literal["metrics"]
     data: dict[str, list[MetricValue]]
+
+
+class Diagnostics(Shown):
+    """What a run says about itself."""
+
+    object: Literal["diagnostics"]
+    findings: list[Finding] | None
+    """Worst first, each with what to change in the job's spec; null until the run has come to an end of its own."""
+    flow: list[Flow]
+    """How signals and gradients passed through the network: before the first step, at the ends of epochs 1, 4, 16, …
+    and at the end. Of the first model, if the job trained several."""
 
 
 class JobFile(Shown):

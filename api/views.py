@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api import schemas
 from jobs import states, store, tables
 
-PARTS = ("events", "metrics", "checkpoints", "artifacts", "log")
+PARTS = ("events", "metrics", "checkpoints", "artifacts", "log", "diagnostics")
 
 
 def job(session: Session, row: tables.Job) -> schemas.Job:
@@ -58,7 +58,6 @@ def _job(row: tables.Job, attempts: Sequence[tables.Attempt], position: int | No
             "attempts": attempts,
             "seed": row.spec.seed,
             "metrics": {"latest": row.latest},
-            "diagnostics": None,
             "metadata": row.details,
             "links": {"self": here, **{part: f"{here}/{part}" for part in PARTS}},
             "is_terminal": row.status in states.TERMINAL,

@@ -19,7 +19,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from bench import materials, published
+from bench import figures, materials
 from jobs import rules
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
@@ -40,7 +40,7 @@ class Case:
     train: Callable[[Path], Path]
     test: Callable[[Path], Path] | None = None
     target: float | None = None
-    others: tuple[published.Pick, ...] = ()
+    others: tuple[figures.Pick, ...] = ()
 
     @property
     def less_is_better(self) -> bool:
@@ -54,9 +54,9 @@ CASES = [
         materials.table("california_housing"),
         target=55_000,
         others=(
-            published.rtdl("california_housing", published.HUNDRED_THOUSAND, CALIFORNIA),
-            published.tabm("california", published.HUNDRED_THOUSAND, CALIFORNIA),
-            published.handson("10-84", "test_rmse", published.HUNDRED_THOUSAND),
+            figures.rtdl("california_housing", figures.HUNDRED_THOUSAND, CALIFORNIA),
+            figures.tabm("california", figures.HUNDRED_THOUSAND, CALIFORNIA),
+            figures.handson("10-84", "test_rmse", figures.HUNDRED_THOUSAND),
         ),
     ),
     Case(
@@ -65,7 +65,7 @@ CASES = [
         materials.table("adult_train"),
         materials.table("adult_test"),
         target=0.845,
-        others=(published.rtdl("adult"), published.tabm("adult"), published.keras_adult),
+        others=(figures.rtdl("adult"), figures.tabm("adult"), figures.keras_adult),
     ),
     Case("bank", "accuracy", materials.table("bank_full")),
     Case(
@@ -75,9 +75,9 @@ CASES = [
         materials.fashion("t10k"),
         target=0.87,
         others=(
-            published.fashion_readme("MLP 256-128-100", "@heitorrapela"),
-            published.fashion_scikit("activation=relu hidden_layer_sizes=[100]"),
-            published.handson("11-95", "val_accuracy"),
+            figures.fashion_readme("MLP 256-128-100", "@heitorrapela"),
+            figures.fashion_scikit("activation=relu hidden_layer_sizes=[100]"),
+            figures.handson("11-95", "val_accuracy"),
         ),
     ),
     Case(
@@ -87,9 +87,9 @@ CASES = [
         materials.fashion("t10k"),
         target=0.90,
         others=(
-            published.fashion_readme("2 Conv+pooling", "Kashif Rasul"),
-            published.fashion_readme("2 Conv+pooling", "Tensorflow's doc"),
-            published.handson("14-53", "test_accuracy"),
+            figures.fashion_readme("2 Conv+pooling", "Kashif Rasul"),
+            figures.fashion_readme("2 Conv+pooling", "Tensorflow's doc"),
+            figures.handson("14-53", "test_accuracy"),
         ),
     ),
 ]

@@ -98,6 +98,33 @@ class Usage(Answer):
     peak_memory_bytes: int = 0
 
 
+class Finding(Answer):
+    """Something that a run says about itself."""
+
+    code: str
+    severity: str = "info"
+    """`error`, `warning` or `info`."""
+    message: str = ""
+    evidence: Values = {}
+    patch: list[Values] = []
+    """RFC 6902: applied to the job's `spec`, it gives one to submit next."""
+
+
+class Findings(Answer):
+    """What a run says about itself, worst first."""
+
+    findings: list[Finding] = []
+
+
+class Diagnostics(Answer):
+    """The same with what it rests on."""
+
+    findings: list[Finding] | None = None
+    """Null until the run has come to an end of its own."""
+    flow: list[Values] = []
+    """How signals and gradients passed through the network, moment by moment."""
+
+
 class Job(Answer):
     """A job as the service knows it. Specs stay plain JSON, so that an older client reads a newer service."""
 
@@ -127,6 +154,7 @@ class Job(Answer):
     metrics: Values = {}
     test: Values | None = None
     """The held-out scores; for classification also `confusion: {labels, matrix}`, rows are the true classes."""
+    diagnostics: Findings | None = None
     error: Failure | None = None
     usage: Usage | None = None
     parent: str | None = None
@@ -208,6 +236,14 @@ class History(Answer):
     """The values of each metric, in order of steps."""
 
     data: dict[str, list[Point]]
+
+
+class Prediction(Answer):
+    """What a model says of one row: `label` and `probabilities`, or `values` by target in their own units."""
+
+    label: str | None = None
+    probabilities: dict[str, float] = {}
+    values: dict[str, float] = {}
 
 
 class LogLine(Answer):

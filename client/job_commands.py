@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 
-from client import answers, errors, session, views
+from client import answers, errors, rows, session, views
 from client.session import Id
 
 app = typer.Typer()
@@ -114,6 +115,13 @@ def metrics(
 
 
 @app.command()
+def diagnose(context: typer.Context, id: Id) -> None:
+    """Show what a run says about itself and what to change in the next spec."""
+    here = session.of(context)
+    here.show(here.client.diagnostics(id), lambda said: views.findings(said.findings))
+
+
+@app.command()
 def download(
     context: typer.Context,
     id: Id,
@@ -128,6 +136,43 @@ def download(
         raise errors.ClientError(f"{id} has no artifact {', '.join(sorted(missing))}")
     for file in chosen:
         here.say(str(here.client.download(id, file.name, to)))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    id: Id,
+    to: Annotated[Path, typer.Option(help="Folder; made if it is not there.")] = Path("."),
+    browse: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+) -> None:
+    """Fetch the report of a job, one HTML file, and print its path."""
+    here = session.of(context)
+    path = here.client.download(id, "report.html", to / id)
+    here.out.out(str(path), highlight=False)
+    if browse:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    id: Id,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Rows: CSV, TSV, JSON (a list), or JSON Lines.", exists=True, dir_okay=False, show_default=False
+        ),
+    ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="A row as a JSON object; may be repeated.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what a job's model makes of rows shaped like those it was trained on."""
+    here = session.of(context)
+    given = [rows.parse(text, "--row") for text in row or []] + (rows.read(file) if file else [])
+    if not given:
+        raise typer.BadParameter("give a FILE of rows, or --row")
+    here.show_all(here.client.predict(id, given), views.predictions)
 
 
 def read(file: Path) -> dict[str, JsonValue]:

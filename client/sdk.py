@@ -28,6 +28,8 @@ from jobs.spec.job import JobSpec
 DEFAULT_URL = "http://127.0.0.1:8000"
 SILENCE = 60.0
 """Seconds without even a ping after which an event stream counts as broken; the service pings every 15."""
+ROWS_AT_ONCE = 1000
+"""The service takes no more in one call."""
 
 Spec = JobSpec | Mapping[str, Any]
 Item = TypeVar("Item", bound=answers.Answer)
@@ -120,6 +122,10 @@ class Client:
         params = http.query({"names": names, "from_step": from_step, "to_step": to_step, "max_points": max_points})
         return answers.History.model_validate_json(self._get(f"/v1/jobs/{id}/metrics", params=params)).data
 
+    def diagnostics(self, id: str) -> answers.Diagnostics:
+        """What a run says about itself: findings with a JSON patch each for the next spec, and the gradients' flow."""
+        return answers.Diagnostics.model_validate_json(self._get(f"/v1/jobs/{id}/diagnostics"))
+
     def cancel(self, id: str) -> Job:
         """Asks for the end of a job; one that has ended is a 409."""
         return Job.model_validate_json(self._post(f"/v1/jobs/{id}/cancel"))
@@ -156,6 +162,15 @@ class Client:
         if found is None:
             raise errors.ClientError(f"{id} has no artifact {name}")
         return transfer.download(self._wire, found.content, found.sha256, Path(to) / found.name)
+
+    def predict(self, id: str, rows: Sequence[Mapping[str, Any]]) -> list[answers.Prediction]:
+        """What the job's model says of rows shaped like those it was trained on, in their order."""
+        found: list[answers.Prediction] = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            body = {"rows": [dict(row) for row in rows[start : start + ROWS_AT_ONCE]]}
+            page = self._wire.send("POST", f"/v1/jobs/{id}/predict", json=body).json()
+            found += map(answers.Prediction.model_validate, page["data"])
+        return found
 
     # Datasets
 

@@ -1,7 +1,7 @@
 """What a terminal shows of jobs and datasets."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -21,6 +21,8 @@ COLOURS = {
     "ready": "green",
     "invalid": "red",
 }
+
+SEVERITIES = {"error": "red", "warning": "yellow", "info": "green"}
 
 
 def jobs(items: Iterable[answers.Job]) -> Table:
@@ -72,10 +74,12 @@ def validation(item: answers.Validation) -> RenderableType:
 
 
 def outcome(item: answers.Job) -> list[RenderableType]:
-    """Why it failed, or the held-out scores and the confusion matrix."""
+    """Why it failed, what it says about itself, the held-out scores and the confusion matrix."""
     parts: list[RenderableType] = []
     if item.error:
         parts.append(_line("error", "red", f"{item.error.code}: {item.error.message}"))
+    if item.diagnostics and item.diagnostics.findings:
+        parts.append(findings(item.diagnostics.findings))
     scores = {name: value for name, value in (item.test or {}).items() if isinstance(value, int | float)}
     if scores:
         parts += [Text("held-out scores", style="bold"), _facts(scores)]
@@ -90,6 +94,17 @@ def conclusion(item: answers.Job, results: Iterable[str]) -> RenderableType:
     ending = Text.assemble(item.id, " ", status(item.status), f" ({item.stop_reason})" if item.stop_reason else "")
     best = [Text(f"best: {_best(item)}")] if item.best else []
     return Group(ending, *best, *outcome(item), *(Text(place, no_wrap=True, overflow="ignore") for place in results))
+
+
+def findings(items: Sequence[answers.Finding] | None) -> RenderableType:
+    """What a run says about itself, with the remedy."""
+    if items is None:
+        return Text("nothing yet: the run has not come to an end of its own")
+    table = _table("finding", "what was seen", "change")
+    for item in items:
+        remedy = "\n".join(f"{change.get('path')} → {_short(change.get('value'))}" for change in item.patch)
+        table.add_row(Text(item.code, style=SEVERITIES.get(item.severity, "")), Text(item.message), Text(remedy))
+    return table
 
 
 def confusion(labels: list[JsonValue], matrix: list[JsonValue]) -> Table:
@@ -120,6 +135,17 @@ def files(items: Iterable[answers.File]) -> Table:
     table = _table("file", "bytes", "sha256")
     for file in items:
         table.add_row(file.name, f"{file.bytes:,}", file.sha256[:12])
+    return table
+
+
+def predictions(items: Iterable[answers.Prediction]) -> Table:
+    """One line per row: its label and how probable each class is, or its values."""
+    rows = list(items)
+    named = rows[0].values or rows[0].probabilities if rows else {}
+    table = _table("row", *(["label"] if rows and rows[0].label is not None else []), *named)
+    for place, item in enumerate(rows, start=1):
+        label = [] if item.label is None else [Text(item.label, style="bold")]
+        table.add_row(str(place), *label, *map(number, (item.values or item.probabilities).values()))
     return table
 
 

@@ -2,6 +2,8 @@
 
 FitdError
 ├── SpecInvalid          the spec contradicts itself or its dataset; carries every fault
+│   └── RowsInvalid      rows do not fit the model's columns; carries every fault
+├── NoModel              the job has no model to predict with
 ├── NotFound             no such job, dataset, checkpoint or artifact, or not yours
 ├── IllegalMove          the job's state does not allow it
 ├── InUse                something still needs it
@@ -47,6 +49,18 @@ class SpecInvalid(FitdError):
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__()
         self.faults = faults
+
+
+class RowsInvalid(SpecInvalid):
+    """The rows do not fit the columns of the training data; `errors` lists every fault."""
+
+    code = "rows_invalid"
+
+
+class NoModel(FitdError):
+    """The job has no model to predict with."""
+
+    code = "no_model"
 
 
 class NotFound(FitdError):

@@ -4,12 +4,13 @@ import math
 from typing import Literal
 
 from jobs.record import Entry
-from jobs.rulebook import network, training
+from jobs.rulebook import batch, network
 from jobs.rules import Resolved
 from jobs.spec import shapes
+from jobs.spec.batch import rows_at_most
 from jobs.spec.loss import Bce
 from jobs.spec.model import Conv, Dense, Sequential
-from jobs.spec.optimizer import Adagrad, Adam, AdamW, RmsProp
+from jobs.spec.optimizer import Adagrad, Adam, AdamW, Optimizer, RmsProp, Sgd
 
 FLOAT = 4
 STEP_SECONDS = 150e-6
@@ -18,6 +19,10 @@ LAYER_SECONDS = 25e-6
 """Added by each layer."""
 OPERATIONS_PER_SECOND = 4e10
 """Of dense layers, on two CPU cores."""
+EPOCH_SECONDS = 2e-3
+"""Of the end of an epoch: order of rows, metrics, what is kept."""
+START_SECONDS = 0.5
+"""Data, network and results."""
 PROCESS_BYTES = 400 * 1024**2
 """A training process before it has data."""
 
@@ -26,7 +31,7 @@ class Estimate(Entry):
     """Rough, and honest about it."""
 
     parameters: int
-    """Trained numbers in the model."""
+    """Trained numbers in the model; in each member of an ensemble."""
     memory_bytes: int
     """Process, data, weights, gradients, optimizer state and the activations of one step."""
     disk_bytes: int
@@ -43,34 +48,38 @@ def estimate(resolved: Resolved) -> Estimate:
     """From the layers' shapes and the rows of the profile."""
     spec, facts = resolved.spec, resolved.facts
     assert isinstance(spec.model, Sequential)
-    size = spec.batch_size if isinstance(spec.batch_size, int) else facts.train_rows
-    size = max(1, min(size, facts.train_rows))
-    length = training.steps(spec, facts, size, network.has_batch_norm(spec.model.layers))
+    size = max(1, rows_at_most(spec.batch_size, facts.train_rows))
+    length = batch.steps(spec, facts, size, network.has_batch_norm(spec.model.layers))
     head = Dense(units=1 if isinstance(spec.loss, Bce) else max(1, facts.outputs))
     placed = shapes.walk([*spec.model.layers, head], facts.shape)
-    parameters = sum(place.parameters for place in placed)
+    parameters = facts.table_parameters + sum(place.parameters for place in placed)
     operations = 3 * sum(place.operations for place in placed)  # forward, and backward to weights and to inputs
     rows = facts.train_rows + facts.validation_rows + facts.test_rows
     row_floats = math.prod(facts.shape)
-    states = _optimizer_states(spec.optimizer)
+    states, members = _optimizer_states(spec.optimizer), spec.ensemble.members if spec.ensemble else 1
     activations = 2 * size * sum(math.prod(place.after) for place in placed)
-    checked = operations / 3 * facts.validation_rows * spec.epochs / OPERATIONS_PER_SECOND
-    step_seconds = STEP_SECONDS + LAYER_SECONDS * len(placed) + operations * size / OPERATIONS_PER_SECOND
+    of_models = members * (FLOAT * ((4 + states) * parameters + activations))  # weights, gradients, best and delivered
+    checked = members * operations / 3 * facts.validation_rows / OPERATIONS_PER_SECOND
+    step_seconds = STEP_SECONDS + LAYER_SECONDS * len(placed) + members * operations * size / OPERATIONS_PER_SECOND
+    seconds = START_SECONDS + spec.epochs * (EPOCH_SECONDS + checked) + length.total * step_seconds
     return Estimate(
         parameters=parameters,
-        memory_bytes=PROCESS_BYTES + FLOAT * (2 * rows * row_floats + (2 + states) * parameters + activations),
-        disk_bytes=FLOAT * parameters * ((1 + states) * (spec.checkpoint.keep + 1) + 1),
+        memory_bytes=PROCESS_BYTES + FLOAT * 2 * rows * row_floats + of_models,
+        disk_bytes=FLOAT * members * parameters * ((3 + states) * (spec.checkpoint.keep + 1) + 2),
         steps=length.total,
-        seconds=round(length.total * step_seconds + checked, 3),
+        seconds=round(seconds, 3),
         confidence="low" if any(isinstance(place.layer, Conv) for place in placed) else "medium",
     )
 
 
-def _optimizer_states(optimizer: object) -> int:
+def _optimizer_states(optimizer: Optimizer) -> int:
+    """Numbers that the optimizer keeps for each weight."""
     match optimizer:
         case Adam() | AdamW():
             return 2 + optimizer.amsgrad
-        case RmsProp() | Adagrad():
-            return 2
-        case _:
+        case RmsProp():
+            return 1 + optimizer.centered + bool(optimizer.momentum)
+        case Sgd() | Adagrad():
             return 1
+        case _:
+            return 2

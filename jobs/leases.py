@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from jobs import db, events, history, states, store
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.spec import job as job_spec
-from jobs.spec.explained import Decision
+from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
 from jobs.tables import Attempt, File, Job
 
@@ -70,11 +70,13 @@ def status(session: Session, job_id: str, attempt: int) -> Status | None:
 
 
 def decided(session: Session, job_id: str, attempt: int, decisions: list[Decision]) -> bool:
-    """Adds what could be decided only where the job runs."""
+    """Adds what could be decided only where the job runs, in place of what those rules decided before."""
     resolution = session.scalar(sa.select(Job.resolution).where(_held(job_id, attempt)).with_for_update())
     if resolution is None:
         return False
-    more = {"resolution": [*resolution, *decisions], "version": Job.version + 1}
+    rules = {decision.rule for decision in decisions}
+    kept = [decision for decision in resolution if decision.rule not in rules]
+    more = {"resolution": [*kept, *decisions], "version": Job.version + 1}
     session.execute(sa.update(Job).where(_held(job_id, attempt)).values(more))
     return True
 
@@ -157,6 +159,7 @@ def finish(
     usage: Usage,
     stop_reason: str | None = None,
     test: dict[str, JsonValue] | None = None,
+    diagnostics: Diagnostics | None = None,
     error: Failure | None = None,
 ) -> bool:
     """The one terminal state and its event; False if this attempt no longer holds the job."""
@@ -173,6 +176,7 @@ def finish(
         status_message=message,
         stop_reason=stop_reason,
         test=test,
+        diagnostics=diagnostics,
         error=error,
         usage=usage,
     )

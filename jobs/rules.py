@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.errors import Fault, SpecInvalid
-from jobs.rulebook import contradictions, data, network, training
+from jobs.rulebook import batch, computing, contradictions, data, network, training
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
 from jobs.spec import shapes
@@ -52,9 +52,10 @@ def _decide(spec: JobSpec, facts: Facts, ledger: Ledger) -> JobSpec:
     preferred = "val_loss" if facts.validation_rows else "train_loss"
     layers = network.layers(spec, facts.shape, ledger)
     stop = training.stopping(spec, facts, preferred, ledger)
-    size = training.batch_size(spec, facts, ledger)
-    length = training.steps(spec, facts, size, network.has_batch_norm(layers.layers))
-    training.batch_of_one(shapes.walk(layers.layers, facts.shape), facts, size, ledger)
+    size = batch.size(spec, facts, ledger)
+    length = batch.steps(spec, facts, size, network.has_batch_norm(layers.layers))
+    batch.check_one(shapes.walk(layers.layers, facts.shape), facts, size, ledger)
+    computing.check_ensemble(spec, facts, ledger)
     names = [target.name for target in facts.targets]
     return spec.model_copy(
         update={
@@ -70,6 +71,7 @@ def _decide(spec: JobSpec, facts: Facts, ledger: Ledger) -> JobSpec:
             "schedule": training.schedule(spec, length, facts, preferred, ledger),
             "early_stopping": stop,
             "checkpoint": training.checkpoint(spec, stop, facts, preferred, ledger),
+            "precision": computing.precision(spec, ledger),
             "log_every": training.log_every(spec, length, ledger),
         }
     )

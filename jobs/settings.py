@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Largest dataset accepted."""
     max_body_bytes: int = Field(default=8 * 1024**2, gt=0)
     """Largest JSON body accepted."""
+    model_cache_bytes: int = Field(default=1024**3, gt=0)
+    """Models that the api holds ready to predict, as bytes of their files; a larger one is not served."""
     reader_memory_bytes: int = Field(default=8 * 1024**3, gt=0)
     """Address space of the process that parses an uploaded file."""
     reader_seconds: float = Field(default=300, gt=0)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from jobs.db import Parsed, Prose, Timestamp
 from jobs.record import Best, Failure, Progress, Usage
-from jobs.spec.explained import Decision, Notice
+from jobs.spec.explained import Decision, Diagnostics, Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
 from jobs.states import TERMINAL, Status
@@ -83,6 +83,8 @@ class Job(Table):
     latest: Mapped[dict[str, JsonValue]] = mapped_column(sa.JSON, default=dict)
     best: Mapped[Best | None] = mapped_column(Parsed(Best))
     test: Mapped[dict[str, JsonValue] | None]
+    diagnostics: Mapped[Diagnostics | None] = mapped_column(Parsed(Diagnostics))
+    """Of the last run that came to an end of its own."""
     error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
     usage: Mapped[Usage] = mapped_column(Parsed(Usage), default=Usage)
     parent: Mapped[str | None] = mapped_column(sa.String(40), unique=True)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from jobs import profiles, rules
 from jobs.errors import DataInvalid, SpecInvalid
 from jobs.spec.data import Builtin, Dataset, GivenSplit, Rows, Upload
+from jobs.spec.explained import Background
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
 from trainer import profiling, reading
@@ -39,7 +40,8 @@ def main() -> int:
     for decision in resolved.decisions:
         print(f"{decision.path}: {decision.requested} → {decision.value} ({decision.rule}: {decision.why})")
     try:
-        return _train(resolved.spec, files, folder)
+        known = Background(decisions=resolved.decisions, warnings=resolved.notices, dataset_hash=resolved.dataset_hash)
+        return _train(resolved.spec, files, folder, known)
     except DataInvalid as error:
         print(error, file=sys.stderr)
         return 1
@@ -62,9 +64,9 @@ def _profile(dataset: Dataset, files: dict[str, Path]) -> DatasetProfile:
             return profiling.profile(reading.read(files[dataset.id]))
 
 
-def _train(spec: JobSpec, files: dict[str, Path], folder: Path) -> int:
+def _train(spec: JobSpec, files: dict[str, Path], folder: Path, background: Background) -> int:
     failed = False
-    for news in run(spec, files, folder, None, lambda: False):
+    for news in run(spec, files, folder, None, lambda: False, background):
         match news:
             case Progress() if news.epoch_ended:
                 metrics = "  ".join(f"{name} {value:.5g}" for name, value in news.latest.items() if value is not None)
@@ -73,7 +75,8 @@ def _train(spec: JobSpec, files: dict[str, Path], folder: Path) -> int:
                 print(folder / news.name)
             case Finished():
                 failed = news.stop_reason == "non_finite"
-                print(news.message, news.test or "")
+                numbers = {name: value for name, value in (news.test or {}).items() if isinstance(value, int | float)}
+                print(news.message, numbers)
             case _:
                 continue
     return int(failed)

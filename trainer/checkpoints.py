@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from jobs.errors import DataInvalid
-from trainer.network import Tensors
+from trainer.parameters import Tensors
 from trainer.state import Snapshot
 
 
@@ -27,7 +27,7 @@ def build() -> dict[str, JsonValue]:
 def write(path: Path, snapshot: Snapshot) -> None:
     """All or nothing: a file of that name is complete and on disk."""
     header = {"step": snapshot.step, "epoch": snapshot.epoch, "state": snapshot.state, "build": build()}
-    write_tensors(path, snapshot.tensors, {"fitd": json.dumps(header, allow_nan=False)})
+    write_tensors(path, snapshot.tensors, {"fitd": json.dumps(header)})
 
 
 def write_tensors(path: Path, tensors: Tensors, header: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """A job's examples: read, split, prepared, as tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
@@ -12,9 +12,16 @@ import torch
 from jobs.errors import DataInvalid
 from jobs.spec.data import Builtin, ColumnSplit, Dataset, GivenSplit, GroupSplit, Rows, Task, Upload
 from jobs.spec.job import JobSpec
-from trainer import builtin, columns, preparing, preprocessing, reading, splitting
+from jobs.spec.preprocessing import Classes, Embedding, ImageFeatures, Preprocessing, Reals, TableFeatures
+from trainer import builtin, columns, leaks, preparing, preprocessing, reading, splitting
 from trainer.content import Images, Index, Table
-from trainer.preprocessing import Classes, ImageFeatures, Inputs, Preprocessing, Reals, TableFeatures
+from trainer.encoding import Inputs
+from trainer.leaks import Leak
+
+SAMPLE_PIXELS = 1 << 16
+"""Of the images to check by, in all."""
+NAMED = 20
+"""Columns or classes that a note names at most."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,27 @@ class Data:
     preprocessing: Preprocessing
     notes: list[str]
     """What was done to the rows, for people."""
+    leaks: list[Leak] = field(default_factory=list)
+    """Columns that tell the target nearly without error, worst first."""
+    sample: Table | Images = field(default_factory=lambda: Table(pl.DataFrame()))
+    """A few rows as they were read, held out ones if there are: to check by."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(F,) for a table, (C, H, W) for images."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def embeddings(self) -> list[Embedding]:
+        """Of the input columns that hold a category's place; none for images."""
+        features = self.preprocessing.features
+        return features.embeddings if isinstance(features, TableFeatures) else []
+
+    @property
+    def numeric(self) -> int:
+        """Inputs that are numbers, which come first; 0 for images."""
+        features = self.preprocessing.features
+        return len(features.numbers) if isinstance(features, TableFeatures) else 0
 
     @property
     def outputs(self) -> int:
@@ -85,16 +108,26 @@ def load(spec: JobSpec, files: Mapping[str, Path]) -> Data:
     features, feature_notes = _features(spec, whole, train, targets)
     fitted = Preprocessing(features=features, target=preparing.target(_task(spec), train.frame, targets))
     _refuse_unlearnt(fitted.target, whole.frame)
+    examples = _examples(fitted, train)
+    notes += _rescued(whole.frame, targets, parts.rescued) + feature_notes + _constant(features, examples.x)
     test, test_notes = _part(fitted, whole, parts.test), list[str]()
     if isinstance(spec.split, GivenSplit):
         test, test_notes = _given(source(spec.split.test, files), fitted, targets)
     return Data(
-        train=_examples(fitted, train),
+        train=examples,
         validation=_part(fitted, whole, parts.validation),
         test=test,
         preprocessing=fitted,
-        notes=notes + feature_notes + test_notes,
+        notes=notes + test_notes,
+        leaks=leaks.find(features, fitted.target, train.frame) if isinstance(features, TableFeatures) else [],
+        sample=_sample(whole, next(rows for rows in (parts.test, parts.validation, parts.train) if rows.size)),
     )
+
+
+def _sample(data: Table | Images, rows: Index) -> Table | Images:
+    """At most 256 rows; of large images at least 8."""
+    numbers = data.pixels[0].size if isinstance(data, Images) else 1
+    return data.take(rows[: max(8, min(256, SAMPLE_PIXELS // numbers))])
 
 
 def source(dataset: Dataset, files: Mapping[str, Path]) -> Table | Images:
@@ -148,9 +181,25 @@ def _features(
         return preparing.images(spec.scaler, train.pixels), []
     splits_by = {spec.split.column} if isinstance(spec.split, GroupSplit | ColumnSplit) else set()
     chosen = preparing.choose(spec.features, whole.frame, {*targets} | splits_by)
-    empty = [name for name in chosen.numeric if train.frame[name].count() == 0]
-    notes = [f"Column '{name}' has no value in any training row: it tells nothing." for name in empty]
-    return preparing.table(spec, train.frame, chosen), chosen.notes + notes
+    return preparing.table(spec, train.frame, chosen), chosen.notes
+
+
+def _constant(features: TableFeatures | ImageFeatures, x: torch.Tensor) -> list[str]:
+    if isinstance(features, ImageFeatures):
+        return []
+    same = np.flatnonzero((x == x[0]).all(dim=0).numpy())
+    if not same.size:
+        return []
+    named = ", ".join(f"'{features.names[i]}'" for i in same[:NAMED]) + (", …" if same.size > NAMED else "")
+    return [f"The same in every training row, which tells nothing: {named} ({same.size:,} of {len(x[0]):,} inputs)."]
+
+
+def _rescued(frame: pl.DataFrame, targets: list[str], rows: Index) -> list[str]:
+    labels = [f"'{label}'" for label in columns.as_text(frame[targets[0]])[rows]]
+    if not labels:
+        return []
+    named = ", ".join(labels[:NAMED]) + (", …" if len(labels) > NAMED else "")
+    return [f"{named} had no row to train on: one held-out row of each was exchanged for a training row."]
 
 
 def _refuse_unlearnt(target: Classes | Reals, frame: pl.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Iterator
 
@@ -11,54 +12,65 @@ from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
-from jobs.spec.schedule import Plateau
-from trainer import losses, network, optimizers, schedules, scores, seeds
+from trainer import augmentation, batches, findings, flow, losses, network, precision, scores, trials
+from trainer.batches import Lane
 from trainer.data import Data, Examples
-from trainer.network import Pass
+from trainer.layers import Pass
+from trainer.objective import Objective
+from trainer.optimizers import Updater
 from trainer.reports import Finished, Progress, Started, StopReason
 from trainer.state import Moment, Snapshot, State
+from trainer.step import Step
 
 REPORT_SECONDS = 0.5
 """At most this long between two reports, if steps are shorter."""
 
 
-def fit(
-    spec: JobSpec, data: Data, resume: Snapshot | None = None, lane_seeds: list[int] | None = None
-) -> Iterator[Moment]:
-    """Trains K models of one architecture, one per seed, and reports while it does.
+def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[Lane] | None = None) -> Iterator[Moment]:
+    """Trains K models of one architecture, one per lane, and reports while it does.
 
-    `spec` is resolved; `lane_seeds` defaults to the spec's one seed. Stopping is up to the caller: whoever leaves the
-    iteration ends the run. With `resume`, the run goes on from that snapshot to the same bits. Reports speak of lane 0.
+    `spec` is resolved; `lanes` defaults to one, or the members of the ensemble. Stopping is up to the caller: whoever
+    leaves the iteration ends the run. With `resume`, the run goes on from that snapshot to the same bits.
 
     Raises:
         torch.OutOfMemoryError: the batch does not fit on the device.
     """
     # --- device and data, resident for the whole run
     device, decisions = choose_device(spec)
-    lane_seeds = lane_seeds or [spec.seed]
-    lanes = len(lane_seeds)
+    lanes = lanes or batches.lanes_of(spec)
     train = _on(device, data.train)  # x [N, *shape], y [N] or [N, targets]
     validation = _on(device, data.validation) if data.validation else None
     rows = len(train.x)
 
-    # --- network, optimizer, loss
+    # --- network, objective, optimizer
     assert isinstance(spec.model, Sequential), "a resolved spec has its layers written out"
     head = Dense(units=1 if isinstance(spec.loss, Bce) else data.outputs, init=spec.init)
-    net = network.build([*spec.model.layers, head], data.input_shape, lane_seeds, device)
-    updater = optimizers.Updater(spec, net)
-    row_loss = losses.build(spec.loss)
+    seeds = [lane.seed for lane in lanes]
+    layers = [*spec.model.layers, head]
+    net = network.build(layers, data.input_shape, seeds, device, data.embeddings)
     balance = losses.class_weights(train.y, data.outputs) if spec.class_weight == "balanced" else None
+    objective = Objective(spec.loss, balance)
+    augment = augmentation.build(spec.augment, data.numeric)
+    make = Step(net, objective, Updater(spec, net.parameters))
 
-    # --- where batches begin; each lane has its own order of rows
-    starts = batch_starts(rows, spec.batch_size, net.has_batch_norm)
+    probe = flow.probe(net, objective, layers, train, len(lanes))
+
+    # --- everything that changes while training; what only a try can tell is found before
+    if resume:
+        state = State.fresh(spec, net, make.updater, lanes, [0.0] * len(lanes))
+        state.restore(resume)
+    else:
+        size, rates, found = trials.settle(spec, make, train, lanes)
+        state = State.fresh(spec, net, make.updater, lanes, rates)
+        state.decisions = decisions + found
+        state.batch_size = size
+        probe.look(0, 0)
+    probe.seen = state.flows = state.flows or probe.seen
+    how = Pass(True, state.generators, precision.low(spec))
+    starts = batches.starts(rows, state.batch_size, net.has_batch_norm)
     per_epoch = len(starts) - 1
     assert spec.log_every != "auto", "a resolved spec leaves nothing to guess"
     save_every = spec.checkpoint.save_freq if isinstance(spec.checkpoint.save_freq, int) else None
-
-    # --- everything that changes while training
-    state = State.fresh(spec, net, updater.optimizer, lane_seeds, device)
-    if resume:
-        state.restore(resume)
     began = time.monotonic() - state.seconds
     stop: StopReason | None = "max_epochs" if state.epoch >= spec.epochs else None
 
@@ -88,11 +100,11 @@ def fit(
         Started(
             device=device,
             threads=torch.get_num_threads(),
-            parameters=sum(weight[0].numel() for weight in net.weights.values()),
+            parameters=network.count(net.parameters),
             train_rows=rows,
             validation_rows=len(validation.x) if validation else 0,
             test_rows=len(data.test.x) if data.test else 0,
-            decisions=decisions,
+            decisions=state.decisions,
             notes=data.notes,
             resumed_from=resume.step if resume else None,
         )
@@ -100,44 +112,42 @@ def fit(
     reported = time.monotonic()
 
     while stop is None:
-        # --- one epoch: rows permuted once, batches are slices
+        # --- one epoch: rows in each lane's order, gathered in blocks, batches are slices
         epoch_began, trained = time.monotonic(), 0
-        x, y = shuffled(train, lane_seeds, state.epoch, device)  # [K, N, *shape], [K, N, …]
-        how = Pass(True, state.generators)
-        for batch in range(state.step - state.epoch * per_epoch, per_epoch):
-            first, last = starts[batch], starts[batch + 1]
-            xs, ys = x[:, first:last], y[:, first:last]
+        order = batches.orders(lanes, rows, state.epoch, spec.shuffle)  # [K, N]
+        first = state.step - state.epoch * per_epoch
+        for batch, (xs, ys) in enumerate(batches.batches(train, order, starts, first), first + 1):
+            if batch == per_epoch:
+                probe.brace(state.epoch + 1)
 
-            # forward, backward, update
-            state.lr = schedules.rate(spec.schedule, state.base_lr, state.step, per_epoch)
-            z = net(xs, how)  # [K, B, outputs]
-            means = losses.lane_means(row_loss, z, ys, balance)  # [K]
-            means.sum().backward()  # lanes share no weight, so each gradient is its own lane's
-            updater.step(state.lr)
+            # augment, forward, backward, update
+            rates = state.rates(per_epoch)
+            xs, targets = augment(xs, ys, state.generators)
+            z, means, moved = make(xs, targets, how, state.scale, rates, state.updates + 1)
 
             # what the epoch's training metrics are made of, still on the device
             state.step += 1
-            trained += last - first
-            state.count(means.detach(), z.detach(), ys)
+            state.updates += moved
+            state.lr = rates[0]
+            trained += ys.shape[1]
+            state.count(means, z, ys)
             if state.step % spec.log_every == 0:
-                state.log_step(means.detach())
-            if batch + 1 < per_epoch and (
+                state.log_step(means)
+            if batch < per_epoch and (
                 (save_every and state.step % save_every == 0) or time.monotonic() - reported > REPORT_SECONDS
             ):
                 yield progress()
                 reported = time.monotonic()
 
         # --- end of the epoch: measure, decide what is best, decide whether to go on
-        del x, y
         state.speed = trained / max(1e-9, time.monotonic() - epoch_began) if trained else None
         measured = None
         if validation:
-            z = scores.outputs(net, validation, lanes)
-            measured = scores.validation(spec, data, row_loss, z, validation)
+            z = scores.outputs(net, validation, len(lanes))
+            measured = scores.validation(spec, data, objective.rows, z, validation)
         improved = state.end_epoch(measured)
-        if isinstance(spec.schedule, Plateau):
-            state.observe_plateau(spec.schedule)
-        if not math.isfinite(state.metrics[0]["train_loss"]):
+        probe.look(state.epoch, state.step)
+        if not all(math.isfinite(lane["train_loss"]) for lane in state.metrics):
             stop = "non_finite"
         elif all(state.stopped):
             stop = "early_stopping"
@@ -149,11 +159,13 @@ def fit(
         reported = time.monotonic()
 
     # --- deliver: the best weights where they are asked for, however the run ended
+    probe.look(state.epoch, state.step, last=True)
     delivered = state.deliver()
     test = None
     if data.test and stop != "non_finite":
         examples = _on(device, data.test)
-        test = scores.held_out(spec, data, row_loss, scores.outputs(net, examples, lanes)[0], examples)
+        z = scores.outputs(net, examples, len(lanes))
+        test = scores.held_out(spec, data, objective.rows, z, examples)
     state.seconds = time.monotonic() - began
     yield moment(
         Finished(
@@ -165,39 +177,25 @@ def fit(
             delivered_epoch=delivered,
             test=test,
             seconds=state.seconds,
+            members=state.members(),
+            diagnostics=findings.diagnose(spec, data, state.history, state.flows, test),
         )
     )
 
 
 def choose_device(spec: JobSpec) -> tuple[str, list[Decision]]:
-    """The device of this run; `cuda` where there is none falls to the worker's owner to mend."""
+    """The device of this run, set up as `determinism` asks; `cuda` where there is none is the owner's to mend."""
+    strict = spec.determinism == "strict"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
+    torch.use_deterministic_algorithms(strict)
+    torch.backends.cudnn.benchmark = not strict
+    torch.set_float32_matmul_precision("highest" if strict else "high")
     if spec.device != "auto":
         return spec.device, []
     found = torch.cuda.is_available()
     device = "cuda" if found else "cpu"
     why = torch.cuda.get_device_name() if found else "This worker has no GPU."
     return device, [Decision(path="/device", requested="auto", value=device, rule="device.present", why=why)]
-
-
-def batch_starts(rows: int, size: int | str, has_batch_norm: bool) -> list[int]:
-    """Where each batch begins, and `rows` at the end. A last batch of one row is merged into the one before if there
-    is a batch norm, which has no variance of one row."""
-    step = size if isinstance(size, int) else rows
-    starts = [*range(0, rows, step), rows]
-    if has_batch_norm and len(starts) > 2 and starts[-1] - starts[-2] == 1:
-        del starts[-2]
-    return starts
-
-
-def shuffled(examples: Examples, lane_seeds: list[int], epoch: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows in the order of (seed, epoch), for each lane: x [K, N, *shape], y [K, N, …]."""
-    rows = len(examples.x)
-    orders = [torch.randperm(rows, generator=seeds.generator(seed, "order", epoch)) for seed in lane_seeds]
-    if len(orders) == 1:
-        order = orders[0].to(device)
-        return examples.x.index_select(0, order).unsqueeze(0), examples.y.index_select(0, order).unsqueeze(0)
-    stacked = torch.stack(orders).to(device)
-    return examples.x[stacked], examples.y[stacked]
 
 
 def _on(device: str, examples: Examples) -> Examples:

@@ -31,18 +31,6 @@ def build(spec: Loss) -> RowLoss:
             assert_never(spec)
 
 
-def lane_means(rows: RowLoss, z: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Mean loss of each lane, [K], from z [K, B, outputs] and y [K, B, …].
-
-    With class weights [classes] it is Σwl/Σw over the batch, as in `torch.nn.CrossEntropyLoss`.
-    """
-    each = rows(z.flatten(0, 1), y.flatten(0, 1)).view(z.shape[:2])
-    if weights is None:
-        return each.mean(1)
-    weighed = weights[y]
-    return (each * weighed).sum(1) / weighed.sum(1)
-
-
 def class_weights(y: torch.Tensor, classes: int) -> torch.Tensor:
     """n/(k·n_c) per class over the training rows (scikit-learn's `balanced`); [classes]."""
     counts = torch.bincount(y, minlength=classes).clamp(min=1)

@@ -4,258 +4,207 @@ x is [K, B, features] or [K, B, channels, height, width]; a weight is [K, out, i
 Each lane computes what it would compute alone.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import torch
-from torch.nn import functional as F
 
+from jobs.spec import model as spec
 from jobs.spec import shapes
-from jobs.spec.model import (
-    Activation,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Function,
-    Layer,
-    LayerNorm,
-    Pool,
-    Residual,
-)
-from trainer import initializers, seeds
-
-Tensors = dict[str, torch.Tensor]
+from jobs.spec.init import Init, Normal
+from jobs.spec.preprocessing import Embedding
+from trainer import initializers, layers, seeds
+from trainer.layers import Back, Learned, Pass
+from trainer.parameters import Layout, Parameters, Tensors
 
 
-@dataclass
-class Pass:
-    """What one forward pass needs to know besides its input."""
+class Named(NamedTuple):
+    """A layer and the name that its numbers go by."""
 
-    training: bool
-    generators: list[torch.Generator]
-    """For dropout, one per lane."""
-
-
-Apply = Callable[[torch.Tensor, Pass], torch.Tensor]
+    name: str
+    apply: layers.Layer
 
 
 @dataclass(frozen=True)
 class Network:
     """Layers to call in order, and the numbers that they learn."""
 
-    layers: list[Apply]
-    weights: Tensors
-    """Learned, by names like `3.weight`; [K, …] each."""
+    layers: list[Named]
+    parameters: Parameters
     buffers: Tensors
     """Running statistics of batch norms; [K, channels] each."""
-    decayed: set[str]
-    """Names of the weights proper: penalties leave biases and norm parameters alone."""
-    has_batch_norm: bool
+    first_learned: int
+    """Layers before this one need no gradient."""
+
+    @property
+    def weights(self) -> Tensors:
+        """Learned, by names like `3.weight`; [K, …] each."""
+        return self.parameters.weights
+
+    @property
+    def has_batch_norm(self) -> bool:
+        return bool(self.buffers)
 
     def __call__(self, x: torch.Tensor, how: Pass) -> torch.Tensor:
         """[K, B, *input] → [K, B, outputs]."""
-        for layer in self.layers:
-            x = layer(x, how)
+        for _, layer in self.layers:
+            x, _ = layer(x, how)
         return x
+
+    def forward(self, x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, list[Back]]:
+        """[K, B, *input] → [K, B, outputs], and the way back through each layer."""
+        backs = []
+        for name, layer in self.layers:
+            x, back = layer(x, how)
+            backs.append(back)
+            if how.trace is not None:
+                how.trace.append((name, x))
+        return x, backs
+
+    def backward(self, g: torch.Tensor, backs: list[Back]) -> None:
+        """Writes the gradients of all weights, from that of the outputs, [K, B, outputs]."""
+        for index in range(len(backs) - 1, self.first_learned - 1, -1):
+            g = backs[index](g, index > self.first_learned)
 
     def state(self) -> Tensors:
         """Everything that the trained model consists of."""
         return self.weights | self.buffers
 
-    def load(self, state: Tensors) -> None:
-        """Takes over a state; shapes must agree."""
-        with torch.no_grad():
-            for name, tensor in self.state().items():
-                tensor.copy_(state[name])
+    def numbers(self) -> Tensors:
+        """The same in few pieces: `values` [K, P], and the buffers."""
+        return {"values": self.parameters.values} | self.buffers
+
+    def named(self, numbers: Tensors) -> Tensors:
+        """A copy of `numbers`, by the names of `state`."""
+        return self.parameters.layout.views(numbers["values"]) | {name: numbers[name] for name in self.buffers}
 
 
-def build(layers: list[Layer], shape: shapes.Shape, lane_seeds: list[int], device: str) -> Network:
+def build(
+    wanted: list[spec.Layer], shape: shapes.Shape, lane_seeds: list[int], device: str, tables: Sequence[Embedding] = ()
+) -> Network:
     """A freshly initialised network; lane k draws its weights from its own seed, in the order of layers."""
-    builder = _Builder(len(lane_seeds), [seeds.generator(seed, "init") for seed in lane_seeds])
-    applied = builder.stack(layers, shape, "")
-    weights = {name: weight.to(device).requires_grad_() for name, weight in builder.weights.items()}
-    buffers = {name: buffer.to(device) for name, buffer in builder.buffers.items()}
-    builder.live.update(weights | buffers)
-    return Network(applied, weights, buffers, builder.decayed, any(".running" in name for name in buffers))
+    inputs = shape if not tables else (shape[0] + sum(table.dimension - 1 for table in tables),)
+    builder = _Builder(len(lane_seeds), device)
+    placed = shapes.walk(wanted, inputs)
+    for table in tables:
+        builder.layout.add(f"embedding.{table.input}.weight", "kernel", (table.rows, table.dimension))
+    for place in placed:
+        builder.declare(place)
+    parameters = Parameters(builder.layout, len(lane_seeds), device)
+    _start(parameters.weights, placed, [seeds.generator(seed, "init") for seed in lane_seeds])
+    builder.found = Learned(parameters.weights, parameters.gradient, builder.buffers)
+    stack = builder.stack(wanted, inputs, "")
+    if tables:
+        pairs = [(table.input, builder.learned(f"embedding.{table.input}")) for table in tables]
+        stack = [Named("embedding", layers.embedding(pairs)), *stack]
+    learning = [any(name.startswith(f"{layer}.") for name in parameters.weights) for layer, _ in stack]
+    return Network(stack, parameters, builder.buffers, learning.index(True) if any(learning) else len(stack))
+
+
+def _start(weights: Tensors, placed: list[shapes.Placed], generators: list[torch.Generator]) -> None:
+    """Draws what starts at random, on the CPU, so that a seed means the same numbers on every device."""
+    inits: dict[str, Init] = {
+        f"{_name(place)}.weight": place.layer.init
+        for place in placed
+        if isinstance(place.layer, spec.Dense | spec.Conv)
+    }
+    inits |= {name: Normal(std=1.0) for name in weights if name.startswith("embedding.")}
+    for name, weight in weights.items():
+        if init := inits.get(name):
+            for lane, generator in zip(weight, generators, strict=True):
+                drawn = torch.empty(lane.shape)
+                initializers.fill(drawn, init, generator)
+                lane.copy_(drawn)
+                if name.startswith("embedding."):
+                    lane[-1].zero_()  # unseen categories: no training row ever moves this row
+        elif init := inits.get(name.removesuffix("bias") + "weight"):
+            weight.fill_(initializers.bias(init))
+        elif name.endswith(".weight"):
+            weight.fill_(1)
+
+
+def _name(place: shapes.Placed) -> str:
+    """`/1/layers/0` → `1.0`."""
+    return place.pointer.removeprefix("/").replace("/layers/", ".")
 
 
 class _Builder:
-    """Collects tensors while it turns layers into functions that will look them up in `live`."""
+    """Declares the numbers of all layers first, since they lie in one block, and makes functions of the layers then."""
 
-    def __init__(self, lanes: int, generators: list[torch.Generator]) -> None:
-        self.lanes = lanes
-        self.generators = generators
-        self.weights: Tensors = {}
+    def __init__(self, lanes: int, device: str) -> None:
+        self.lanes, self.device = lanes, device
+        self.layout = Layout()
         self.buffers: Tensors = {}
-        self.decayed: set[str] = set()
-        self.live: Tensors = {}
+        self.found = Learned({}, {}, {})
 
-    def stack(self, layers: list[Layer], shape: shapes.Shape, prefix: str) -> list[Apply]:
-        applied = []
-        for index, layer in enumerate(layers):
-            applied.append(self.one(layer, shape, f"{prefix}{index}"))
-            shape = shapes.walk([layer], shape)[-1].after
-        return applied
-
-    def one(self, layer: Layer, shape: shapes.Shape, name: str) -> Apply:
+    def declare(self, place: shapes.Placed) -> None:
+        layer, shape, name = place.layer, place.before, _name(place)
         match layer:
-            case Flatten():
-                return lambda x, how: x.flatten(2)
-            case Dense():
-                self._weighted(layer, (layer.units, shape[0]), name)
-                return _dense(self.live, name, layer.bias)
-            case Conv():
-                self._weighted(layer, (layer.channels, shape[0], layer.kernel, layer.kernel), name)
-                return _conv(self.live, name, layer)
-            case Pool():
-                return _pool(layer)
-            case BatchNorm():
+            case spec.Dense():
+                self.layout.add(f"{name}.weight", "matrix", (layer.units, shape[0]))
+                if layer.bias:
+                    self.layout.add(f"{name}.bias", "other", (layer.units,))
+            case spec.Conv():
+                self.layout.add(f"{name}.weight", "kernel", (layer.channels, shape[0], layer.kernel, layer.kernel))
+                if layer.bias:
+                    self.layout.add(f"{name}.bias", "other", (layer.channels,))
+            case spec.BatchNorm():
                 self._normed(shape[:1], name)
-                self.buffers[f"{name}.running_mean"] = torch.zeros(self.lanes, shape[0])
-                self.buffers[f"{name}.running_var"] = torch.ones(self.lanes, shape[0])
-                return _batch_norm(self.live, name, layer)
-            case LayerNorm():
+                self.buffers[f"{name}.running_mean"] = torch.zeros(self.lanes, shape[0], device=self.device)
+                self.buffers[f"{name}.running_var"] = torch.ones(self.lanes, shape[0], device=self.device)
+            case spec.LayerNorm():
                 self._normed(shape, name)
-                return _layer_norm(self.live, name, layer, shape)
-            case Dropout():
-                return _dropout(layer.rate)
-            case Activation():
-                function = activation(layer.function, layer.negative_slope)
-                return lambda x, how: function(x)
-            case Residual():
-                return _residual(self.stack(layer.layers, shape, f"{name}."))
+            case spec.Flatten() | spec.Pool() | spec.Dropout() | spec.Activation() | spec.Residual():
+                pass
             case _:
                 assert_never(layer)
 
-    def _weighted(self, layer: Dense | Conv, shape: tuple[int, ...], name: str) -> None:
-        weight = torch.empty(self.lanes, *shape)
-        for lane, generator in zip(weight, self.generators, strict=True):
-            initializers.fill(lane, layer.init, generator)
-        self.weights[f"{name}.weight"] = weight
-        self.decayed.add(f"{name}.weight")
-        if layer.bias:
-            self.weights[f"{name}.bias"] = torch.zeros(self.lanes, shape[0])
-
     def _normed(self, shape: shapes.Shape, name: str) -> None:
-        self.weights[f"{name}.weight"] = torch.ones(self.lanes, *shape)
-        self.weights[f"{name}.bias"] = torch.zeros(self.lanes, *shape)
+        self.layout.add(f"{name}.weight", "other", shape)
+        self.layout.add(f"{name}.bias", "other", shape)
+
+    def stack(self, wanted: list[spec.Layer], shape: shapes.Shape, prefix: str) -> list[Named]:
+        named = []
+        for index, layer in enumerate(wanted):
+            name = f"{prefix}{index}"
+            named.append(Named(name, self.one(layer, shape, name)))
+            shape = shapes.walk([layer], shape)[-1].after
+        return named
+
+    def one(self, layer: spec.Layer, shape: shapes.Shape, name: str) -> layers.Layer:
+        match layer:
+            case spec.Flatten():
+                return layers.flatten
+            case spec.Dense():
+                return layers.dense(self.learned(name))
+            case spec.Conv():
+                return layers.conv(layer, self.learned(name))
+            case spec.Pool():
+                return layers.pool(layer)
+            case spec.BatchNorm():
+                return layers.batch_norm(layer, self.learned(name))
+            case spec.LayerNorm():
+                return layers.layer_norm(layer, shape, self.learned(name))
+            case spec.Dropout():
+                return layers.dropout(layer.rate)
+            case spec.Activation():
+                return layers.activation(layer)
+            case spec.Residual():
+                return layers.residual([inner for _, inner in self.stack(layer.layers, shape, f"{name}.")])
+            case _:
+                assert_never(layer)
+
+    def learned(self, name: str) -> Learned:
+        """The numbers of one layer."""
+        return Learned(*(_below(tensors, name) for tensors in (self.found.weights, self.found.gradient, self.buffers)))
 
 
-def _dense(live: Tensors, name: str, has_bias: bool) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        weight, bias = live[f"{name}.weight"], live.get(f"{name}.bias")
-        if len(weight) == 1:  # a plain linear layer is faster than a batched product of one
-            return F.linear(x, weight.squeeze(0), None if bias is None else bias.squeeze(0))
-        if bias is None:
-            return x @ weight.mT
-        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
-
-    return apply
+def _below(tensors: Tensors, name: str) -> Tensors:
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.rsplit(".", 1)[0] == name}
 
 
-def _fold(x: torch.Tensor) -> torch.Tensor:
-    """[K, B, C, …] → [B, K·C, …]: lanes as groups of channels."""
-    return x.transpose(0, 1).flatten(1, 2)
-
-
-def _unfold(x: torch.Tensor, lanes: int) -> torch.Tensor:
-    return x.reshape(len(x), lanes, -1, *x.shape[2:]).transpose(0, 1)
-
-
-def _conv(live: Tensors, name: str, layer: Conv) -> Apply:
-    before = (layer.kernel - 1) // 2 if layer.padding == "same" else 0
-    after = layer.kernel - 1 - before if layer.padding == "same" else 0
-
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        weight, bias = live[f"{name}.weight"], live.get(f"{name}.bias")
-        lanes, folded, padding = len(weight), _fold(x), before
-        if before != after:  # an even window cannot be padded alike on both sides
-            folded, padding = F.pad(folded, (before, after, before, after)), 0
-        flat = None if bias is None else bias.flatten()
-        out = F.conv2d(folded, weight.flatten(0, 1), flat, stride=layer.stride, padding=padding, groups=lanes)
-        return _unfold(out, lanes)
-
-    return apply
-
-
-def _pool(layer: Pool) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        images = x.flatten(0, 1)
-        match layer.function:
-            case "max":
-                pooled = F.max_pool2d(images, layer.size)
-            case "average":
-                pooled = F.avg_pool2d(images, layer.size)
-            case "global_average":
-                pooled = images.mean((2, 3), keepdim=True)
-        return pooled.reshape(*x.shape[:2], *pooled.shape[1:])
-
-    return apply
-
-
-def _batch_norm(live: Tensors, name: str, layer: BatchNorm) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        mean, var = live[f"{name}.running_mean"], live[f"{name}.running_var"]
-        weight, bias = live[f"{name}.weight"].flatten(), live[f"{name}.bias"].flatten()
-        out = F.batch_norm(_fold(x), mean.view(-1), var.view(-1), weight, bias, how.training, layer.momentum, layer.eps)
-        return _unfold(out, len(mean))
-
-    return apply
-
-
-def _layer_norm(live: Tensors, name: str, layer: LayerNorm, shape: shapes.Shape) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        weight, bias = live[f"{name}.weight"].unsqueeze(1), live[f"{name}.bias"].unsqueeze(1)
-        return F.layer_norm(x, shape, eps=layer.eps) * weight + bias
-
-    return apply
-
-
-def _dropout(rate: float) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        if not how.training or rate == 0:
-            return x
-        mask = torch.empty_like(x)
-        for lane, generator in zip(mask, how.generators, strict=True):
-            lane.bernoulli_(1 - rate, generator=generator)
-        return x * mask.div_(1 - rate)
-
-    return apply
-
-
-def _residual(inner: list[Apply]) -> Apply:
-    def apply(x: torch.Tensor, how: Pass) -> torch.Tensor:
-        y = x
-        for layer in inner:
-            y = layer(y, how)
-        return x + y
-
-    return apply
-
-
-def activation(function: Function, negative_slope: float = 0.01) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function of that name; softmax goes over the features or channels of a row."""
-    match function:
-        case "sigmoid":
-            return torch.sigmoid
-        case "tanh":
-            return torch.tanh
-        case "softmax":
-            return lambda x: x.softmax(2)
-        case "relu":
-            return torch.relu
-        case "leaky_relu":
-            return lambda x: F.leaky_relu(x, negative_slope)
-        case "elu":
-            return F.elu
-        case "selu":
-            return F.selu
-        case "gelu":
-            return F.gelu
-        case "silu":
-            return F.silu
-        case _:
-            assert_never(function)
+def count(parameters: Parameters) -> int:
+    """Numbers that one model learns."""
+    return sum(math.prod(shape) for shape in parameters.layout.shapes.values())

@@ -1,42 +1,27 @@
 """Fits the preprocessing, on the training rows only, with scikit-learn's estimators in float64."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 import polars as pl
-from sklearn import preprocessing as scalers
 from sklearn.impute import SimpleImputer
 
 from jobs.errors import DataInvalid
 from jobs.spec.data import (
-    AutoScaler,
     Categories,
     Features,
-    MaxAbsScaler,
-    MinMaxScaler,
     Missing,
-    NoScaler,
-    RobustScaler,
     Scaler,
     StandardScaler,
     Task,
+    dimension,
 )
 from jobs.spec.job import JobSpec
-from trainer import columns, preprocessing, profiling
+from jobs.spec.preprocessing import GAP, Category, Classes, ImageFeatures, Number, Reals, Scaling, TableFeatures
+from trainer import columns, preprocessing, profiling, scalers
 from trainer.content import Pixels
-from trainer.preprocessing import (
-    GAP,
-    IMAGES_AT_ONCE,
-    Category,
-    Classes,
-    ImageFeatures,
-    Matrix,
-    Number,
-    Reals,
-    TableFeatures,
-)
+from trainer.encoding import IMAGES_AT_ONCE, Matrix
 
 
 @dataclass(frozen=True)
@@ -95,15 +80,16 @@ def images(scaler: Scaler, pixels: Pixels) -> ImageFeatures:
     count, height, width, channels = pixels.shape
     starts = range(0, count, IMAGES_AT_ONCE)
     chunks = (pixels[start : start + IMAGES_AT_ONCE].reshape(-1, channels).astype(np.float64) for start in starts)
-    center, scale = affine(scaler, chunks, channels)
+    center, scale = scalers.affine(scaler, chunks, channels)
     return ImageFeatures(channels=channels, height=height, width=width, center=center, scale=scale)
 
 
 def target(task: Task, frame: pl.DataFrame, names: list[str]) -> Classes | Reals:
     """`frame` holds the training rows and nothing else, none of them without a target."""
     if task == "regression":
-        scaler = scalers.StandardScaler().fit(preprocessing.numbers(frame, names))
-        return Reals(columns=names, mean=scaler.mean_.tolist(), scale=scaler.scale_.tolist())
+        y = preprocessing.numbers(frame, names)
+        scaling = _scalings(StandardScaler(), y, names)
+        return Reals(columns=names, mean=[one.center for one in scaling], scale=[one.scale for one in scaling])
     if len(names) > 1:
         raise DataInvalid("Several target columns are for regression: name one column to classify.")
     known = columns.distinct(frame[names[0]])
@@ -112,57 +98,40 @@ def target(task: Task, frame: pl.DataFrame, names: list[str]) -> Classes | Reals
     return Classes(column=names[0], classes=known)
 
 
-def affine(scaler: Scaler, chunks: Iterable[Matrix], width: int) -> tuple[list[float], list[float]]:
-    """`center` and `scale` per column, so that x' = (x - center)/scale is what scikit-learn's scaler computes.
-
-    Only `robust` needs all chunks at once.
-    """
-    match scaler:
-        case NoScaler():
-            center, scale = np.zeros(width), np.ones(width)
-        case StandardScaler():
-            fitted = _fitted(scalers.StandardScaler(), chunks)
-            center, scale = fitted.mean_, fitted.scale_
-        case MinMaxScaler():
-            fitted = _fitted(scalers.MinMaxScaler(feature_range=(scaler.low, scaler.high)), chunks)
-            center, scale = fitted.data_min_ - scaler.low / fitted.scale_, 1 / fitted.scale_
-        case MaxAbsScaler():
-            center, scale = np.zeros(width), _fitted(scalers.MaxAbsScaler(), chunks).scale_
-        case RobustScaler():
-            fitted = scalers.RobustScaler(quantile_range=(scaler.q_low, scaler.q_high)).fit(np.concatenate([*chunks]))
-            center, scale = fitted.center_, fitted.scale_
-        case AutoScaler():
-            raise ValueError("an auto scaler is resolved before training")
-        case _:
-            assert_never(scaler)
-    return center.tolist(), scale.tolist()
-
-
-def _fitted(estimator: Any, chunks: Iterable[Matrix]) -> Any:
-    for chunk in chunks:
-        estimator.partial_fit(chunk)
-    return estimator
-
-
 def _numbers(missing: Missing, scaler: Scaler, frame: pl.DataFrame, names: list[str]) -> list[Number]:
     if not names:
         return []
     raw = preprocessing.numbers(frame, names)
     gaps = np.isnan(raw)
     imputer = SimpleImputer(strategy=missing.numeric, fill_value=missing.numeric_value, keep_empty_features=True)
-    fill = imputer.fit(raw).statistics_
-    center, scale = affine(scaler, [np.where(gaps, fill, raw)], len(names))
+    with np.errstate(over="ignore"):
+        fill = imputer.fit(raw).statistics_.astype(np.float64)  # of objects, where a constant fills
+    scalings = _scalings(scaler, np.where(gaps, fill, raw), names)
     return [
         Number(
             name=name,
             date=isinstance(frame[name].dtype, pl.Datetime),
             fill=fill[i],
-            center=center[i],
-            scale=scale[i],
             indicator=missing.indicator and bool(gaps[:, i].any()),
+            **dict(scalings[i]),
         )
         for i, name in enumerate(names)
     ]
+
+
+def _scalings(scaler: Scaler, x: Matrix, names: list[str]) -> list[Scaling]:
+    """Refuses what overflows: a scale that is not finite would make every value 0."""
+    _refuse_infinite(x, names)
+    scalings = scalers.fit(scaler, x)
+    _refuse_infinite(np.array([[one.center for one in scalings], [one.scale for one in scalings]]), names)
+    return scalings
+
+
+def _refuse_infinite(x: Matrix, names: list[str]) -> None:
+    if (broken := np.flatnonzero(~np.isfinite(x).all(axis=0))).size:
+        raise DataInvalid(
+            f"The numbers of column '{names[broken[0]]}' lie too far apart for a mean and a scale: mend or exclude it."
+        )
 
 
 def _category(spec: JobSpec, column: pl.Series) -> Category:
@@ -170,16 +139,29 @@ def _category(spec: JobSpec, column: pl.Series) -> Category:
     fill = columns.most_frequent(column) if known and spec.missing.categorical == "most_frequent" else GAP
     if fill == GAP and column.null_count():
         known.append(GAP)
-    category = Category(name=column.name, categories=known, fill=fill, encoding=_encoding(spec.categories, len(known)))
-    if category.encoding == "onehot":
-        return category
-    codes = preprocessing.positions(category, column).astype(np.float64)
-    (center,), (scale,) = affine(spec.scaler, [codes[:, np.newaxis]], 1)
-    return category.model_copy(update={"center": center, "scale": scale})
+    encoding = _encoding(spec.categories, len(known))
+    category = Category(name=column.name, categories=known, fill=fill, encoding=encoding)
+    match encoding:
+        case "onehot":
+            return category
+        case "embedding":
+            return category.model_copy(update={"dimension": dimension(spec.categories, len(known))})
+        case "ordinal":
+            places = preprocessing.positions(category, column).astype(np.float64)
+            (scaling,) = _scalings(spec.scaler, places[:, np.newaxis], [column.name])
+            return category.model_copy(update=dict(scaling))
+        case _:
+            assert_never(encoding)
 
 
-def _encoding(categories: Categories, count: int) -> Literal["onehot", "ordinal"]:
-    return "onehot" if categories.encoding != "ordinal" and count <= categories.max_onehot else "ordinal"
+def _encoding(categories: Categories, count: int) -> Literal["onehot", "ordinal", "embedding"]:
+    match categories.encoding:
+        case "auto" | "onehot":
+            return "onehot" if count <= categories.max_onehot else "ordinal"
+        case "ordinal" | "embedding":
+            return categories.encoding
+        case _:
+            assert_never(categories.encoding)
 
 
 def _names(numbers: list[Number], categories: list[Category]) -> list[str]:
@@ -189,4 +171,5 @@ def _names(numbers: list[Number], categories: list[Category]) -> list[str]:
         *(f"{number.name} is missing" for number in numbers if number.indicator),
         *(f"{one.name}={value}" if value else f"{one.name} is missing" for one in onehot for value in one.categories),
         *(category.name for category in categories if category.encoding == "ordinal"),
+        *(category.name for category in categories if category.encoding == "embedding"),
     ]

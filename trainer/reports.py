@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from jobs.spec.explained import Decision
+from jobs.spec.explained import Decision, Diagnostics
 from jobs.spec.values import Part
 
 StopReason = Literal["max_epochs", "early_stopping", "max_time", "non_finite"]
@@ -27,6 +27,19 @@ class BestEpoch(Part):
     step: int
     monitor: str
     value: float
+
+
+class Member(Part):
+    """One model of an ensemble."""
+
+    best_epoch: int
+    """By the checkpoint's monitor, counted from 1; 0 if no epoch was any good."""
+    best: float | None
+    """The monitor's value there."""
+    stopped: int | None
+    """The epoch after which it stopped early."""
+    delivered_epoch: int
+    """The epoch whose weights are delivered."""
 
 
 class Started(Part):
@@ -81,6 +94,10 @@ class Finished(Part):
     test: dict[str, JsonValue] | None
     seconds: float
     """Active time over all attempts."""
+    members: list[Member] = []
+    """Of an ensemble."""
+    diagnostics: Diagnostics | None = None
+    """What the run says about itself."""
 
 
 class Saved(Part):

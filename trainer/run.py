@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
+
+from jobs.spec.explained import UNKNOWN, Background
 from jobs.spec.job import JobSpec
 from trainer import checkpoints, data, results, threads
 from trainer.fit import fit
@@ -20,7 +23,12 @@ SAVE_SECONDS = 2.0
 
 
 def run(
-    spec: JobSpec, files: Mapping[str, Path], folder: Path, resume: Path | None, draining: Callable[[], bool]
+    spec: JobSpec,
+    files: Mapping[str, Path],
+    folder: Path,
+    resume: Path | None,
+    draining: Callable[[], bool],
+    background: Background = UNKNOWN,
 ) -> Iterator[Started | Progress | Saved | Finished]:
     """Trains by a resolved spec; `files` are local copies of its uploaded datasets, by id.
 
@@ -31,6 +39,7 @@ def run(
         DataInvalid: the data, or the checkpoint to resume from, cannot be used.
         torch.OutOfMemoryError: the batch does not fit on the device.
     """
+    torch.set_flush_denormal(True)  # a dead unit's moments decay to subnormal numbers, which are slow
     loaded = data.load(spec, files)
     threads.settle(spec, loaded)
     if resume and not checkpoints.same_build(resume):
@@ -40,7 +49,8 @@ def run(
     for moment in fit(spec, loaded, checkpoints.read(resume) if resume else None):
         report = moment.report
         if isinstance(report, Finished):
-            for result in results.write(folder, spec, loaded, moment.state, report):
+            known = background.along(moment.state.decisions)
+            for result in results.write(folder, spec, loaded, moment.state, report, known, report.diagnostics):
                 yield _saved("result", result.name, report, content_type=result.content_type)
             yield from keeper.last(moment)
             yield report

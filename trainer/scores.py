@@ -6,12 +6,16 @@ from pydantic import JsonValue
 from sklearn import metrics as sk
 
 from jobs.spec.job import JobSpec
+from trainer import calibration, ensembles
 from trainer.data import Data, Examples
+from trainer.layers import Pass
 from trainer.losses import RowLoss
-from trainer.network import Network, Pass
+from trainer.network import Network
 
 CHUNK_FLOATS = 1 << 24
 """Input values evaluated at a time, about."""
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Of the residuals, predicted - true."""
 
 
 @torch.no_grad()
@@ -34,10 +38,16 @@ def _lane(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, y: torch.Te
     loss = rows(z, y).mean()
     if spec.task == "classification":
         return _floats({"loss": loss, "accuracy": (labels(z) == y).float().mean()})
-    error = (z - y) * data.target_scale.to(z.device)
-    spread = (y - y.mean(0)) * data.target_scale.to(z.device)
-    r2 = (1 - error.square().sum(0) / spread.square().sum(0).clamp(min=1e-30)).mean()
+    error = (z.double() - y) * data.target_scale.to(z.device)
+    spread = (y - y.double().mean(0)) * data.target_scale.to(z.device)
+    r2 = _r2(error.square().sum(0), spread.square().sum(0)).mean()
     return _floats({"loss": loss, "rmse": error.square().mean().sqrt(), "mae": error.abs().mean(), "r2": r2})
+
+
+def _r2(missed: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """1 - Σe²/Σ(y - ȳ)² per target; of a constant 1 where nothing is missed, else 0, as scikit-learn has it."""
+    constant = 1 - missed.sign()
+    return torch.where(total > 0, 1 - missed / total, constant)
 
 
 def _floats(values: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -59,18 +69,49 @@ def probabilities(z: torch.Tensor) -> torch.Tensor:
 
 
 def held_out(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, examples: Examples) -> dict[str, JsonValue]:
-    """The final score of one lane, from z [N, outputs]."""
+    """The final score of what all lanes say together, from z [K, N, outputs]; of an ensemble also each member's and
+    their spread (std with ddof 0)."""
+    headline = _final(data, rows, combined(spec, data, z), examples)
+    if spec.ensemble is None:
+        return headline
+    members = [_numbers(_final(data, rows, lane, examples)) for lane in z]
+    spread: dict[str, JsonValue] = {
+        name: {"mean": float(np.mean(values)), "std": float(np.std(values))}
+        for name in members[0]
+        if name != "rows" and len(values := [member[name] for member in members if name in member]) == len(members)
+    }
+    each: list[JsonValue] = [{"member": lane, **member} for lane, member in enumerate(members)]
+    return headline | {"members": each, "spread": spread}
+
+
+def combined(spec: JobSpec, data: Data, z: torch.Tensor) -> torch.Tensor:
+    """What all lanes say together: [K, N, outputs] → [N, outputs]."""
+    return ensembles.combine(spec.ensemble, z, classes=data.classes is not None)
+
+
+def real_values(data: Data, z: torch.Tensor, y: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true targets in their own units, [N, T] float64 each."""
+    scale, mean = data.target_scale.double(), data.target_mean.double()
+    predicted, true = z.cpu().double() * scale + mean, y.cpu().double() * scale + mean
+    return predicted.numpy(), true.numpy()
+
+
+def _numbers(scores: dict[str, JsonValue]) -> dict[str, float | int]:
+    return {name: value for name, value in scores.items() if isinstance(value, int | float)}
+
+
+def _final(data: Data, rows: RowLoss, z: torch.Tensor, examples: Examples) -> dict[str, JsonValue]:
+    broken = int((~z.isfinite().all(1)).sum())
+    if broken:  # no score is defined, and JSON has no NaN
+        return {"rows": len(z), "loss": None, "non_finite_rows": broken}
     loss = float(rows(z, examples.y).mean())
     if data.classes is not None:
         return {"rows": len(z), "loss": loss, **_classification(data.classes, z.cpu(), examples.y.cpu().numpy())}
-    scale, mean = data.target_scale.double(), data.target_mean.double()
-    predicted = z.cpu().double() * scale + mean
-    true = examples.y.cpu().double() * scale + mean
-    return {"rows": len(z), "loss": loss, **_regression(data.targets, predicted.numpy(), true.numpy())}
+    return {"rows": len(z), "loss": loss, **_regression(data.targets, *real_values(data, z, examples.y))}
 
 
 def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> dict[str, JsonValue]:
-    predicted = labels(z).numpy()
+    predicted, p = labels(z).numpy(), probabilities(z.double()).numpy()
     numbers = list(range(len(classes)))
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         true, predicted, labels=numbers, zero_division=0.0
@@ -81,7 +122,8 @@ def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> di
         "accuracy": float(sk.accuracy_score(true, predicted)),
         "balanced_accuracy": float(recall[present].mean()),
         "f1_macro": float(f1[present].mean()),
-        "roc_auc": _roc_auc(true, probabilities(z).double().numpy(), bool(present.all())),
+        "roc_auc": _roc_auc(true, p, bool(present.all())),
+        **calibration.scores(true, p),
         "confusion": {
             "labels": list(classes),
             "matrix": sk.confusion_matrix(true, predicted, labels=numbers).tolist(),
@@ -94,10 +136,9 @@ def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> di
 
 
 def _roc_auc(true: np.ndarray, p: np.ndarray, all_present: bool) -> float | None:
-    """One against the rest, mean over classes; None where a class has no test rows or an output is not finite."""
-    if not all_present or not np.isfinite(p).all() or p.shape[1] < 2:
+    """One against the rest, mean over classes; None where a class has no test rows."""
+    if not all_present or p.shape[1] < 2:
         return None
-    p = p / p.sum(1, keepdims=True)
     return float(sk.roc_auc_score(true, p[:, 1] if p.shape[1] == 2 else p, multi_class="ovr"))
 
 
@@ -111,8 +152,14 @@ def _regression(targets: list[str], predicted: np.ndarray, true: np.ndarray) -> 
     if len(targets) > 1:
         squared = sk.mean_squared_error(true, predicted, multioutput="raw_values")
         absolute = sk.mean_absolute_error(true, predicted, multioutput="raw_values")
+        explained = sk.r2_score(true, predicted, multioutput="raw_values") if len(true) > 1 else [None] * len(targets)
         scores["per_target"] = [
-            {"target": name, "rmse": float(np.sqrt(s)), "mae": float(a)}
-            for name, s, a in zip(targets, squared, absolute, strict=True)
+            {"target": name, "rmse": float(np.sqrt(s)), "mae": float(a), "r2": None if r is None else float(r)}
+            for name, s, a, r in zip(targets, squared, absolute, explained, strict=True)
         ]
+    quantiles = np.quantile(predicted - true, QUANTILES, axis=0).T
+    scores["residuals"] = [
+        {"target": name, "quantiles": dict(zip(map(str, QUANTILES), each.tolist(), strict=True))}
+        for name, each in zip(targets, quantiles, strict=True)
+    ]
     return scores

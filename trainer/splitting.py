@@ -1,7 +1,7 @@
 """Which rows train, validate and test."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
 
@@ -38,6 +38,8 @@ class Parts:
     train: Index
     validation: Index
     test: Index
+    rescued: Index = field(default_factory=lambda: _NONE)
+    """Of `train`: rows of classes that had none there, exchanged for rows of the largest class."""
 
 
 def split(how: Split, frame: pl.DataFrame, classes: Index | None, seed: int) -> Parts:
@@ -46,6 +48,8 @@ def split(how: Split, frame: pl.DataFrame, classes: Index | None, seed: int) -> 
     The same frame and seed give the same parts. `given` has its test rows elsewhere: none here.
     """
     parts = _parts(how, frame, classes, seed)
+    if classes is not None and isinstance(how, RandomSplit | StratifiedSplit | GivenSplit):
+        parts = _with_every_class(parts, classes, np.random.default_rng(seed))
     if parts.train.size == 0:
         raise DataInvalid(f"The {how.kind} split leaves no row to train on: hold out less, or send more rows.")
     return parts
@@ -111,6 +115,30 @@ def _by_class(rows: Index, count: int, seed: int, classes: Index) -> tuple[Index
     divisible = np.bincount(here)[here] > 1
     rest, held = train_test_split(rows[divisible], test_size=count, random_state=seed, stratify=here[divisible])
     return np.concatenate([rest, rows[~divisible]]), held
+
+
+def _with_every_class(parts: Parts, classes: Index, generator: np.random.Generator) -> Parts:
+    """A class without a row to train on gets one of its held-out rows back, of validation rather than of test, in
+    exchange for a row of the class that has most there. The parts keep their sizes, so the rules' counts stay true."""
+    place = np.empty(len(classes), np.int64)
+    held = (parts.train, parts.validation, parts.test)
+    for number, rows in enumerate(held):
+        place[rows] = number
+    counts = np.bincount(classes[parts.train], minlength=classes.max() + 1)
+    rescued = []
+    for lost in np.unique(classes[counts[classes] == 0]):
+        largest = counts.argmax()
+        if counts[largest] < 2:
+            break  # nothing to exchange: the class stays unlearnt, which the caller refuses
+        out = generator.choice(np.flatnonzero((place == 0) & (classes == largest)))
+        back = min(np.flatnonzero(classes == lost), key=lambda row: place[row])
+        place[out], place[back] = place[back], 0
+        counts[largest], counts[lost] = counts[largest] - 1, 1
+        rescued.append(back)
+    if not rescued:
+        return parts
+    train, validation, test = (np.flatnonzero(place == number) for number in range(len(held)))
+    return Parts(train, validation, test, np.array(rescued))
 
 
 def _by_group(rows: Index, count: int, seed: int, groups: Index) -> tuple[Index, Index]:

@@ -1,5 +1,6 @@
 """Everything that changes while a model is trained, and how it is written down and taken up again."""
 
+import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
@@ -8,11 +9,17 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
+from jobs.spec.explained import Decision, Flow
 from jobs.spec.job import JobSpec
 from jobs.spec.schedule import Plateau
-from trainer import seeds
-from trainer.network import Network, Tensors
-from trainer.reports import BestEpoch, Finished, Point, Progress, Started
+from jobs.spec.values import Part
+from trainer import batches, schedules
+from trainer.batches import Lane
+from trainer.network import Network
+from trainer.optimizers import Updater
+from trainer.parameters import Tensors
+from trainer.precision import LossScale
+from trainer.reports import BestEpoch, Finished, Member, Point, Progress, Started
 from trainer.schedules import PlateauState
 from trainer.stopping import Best, Patience
 
@@ -33,70 +40,90 @@ class State:
 
     spec: JobSpec
     network: Network
-    optimizer: torch.optim.Optimizer
+    updater: Updater
     generators: list[torch.Generator]
-    """For dropout."""
-    base_lr: float
+    """For dropout and augmentation."""
+    batch_size: int
+    """Rows per step."""
+    base_lr: list[float]
     """What the schedule starts from; a plateau lowers it."""
-    plateau: PlateauState
+    plateau: list[PlateauState]
     best: list[Best]
     patience: list[Patience]
-    stopped: list[bool]
+    stopped: list[int]
+    """The epoch after which a lane stopped early; 0 while it goes on."""
     kept: Tensors
-    """The state of the best epoch by the checkpoint's monitor, lane by lane."""
-    restored: Tensors
-    """The state to deliver by early stopping's rule, lane by lane; empty if it is not asked for."""
-    restored_epoch: list[int]
+    """The numbers of the best epoch by the checkpoint's monitor, lane by lane."""
+    delivered: Tensors
+    """The numbers to deliver where they are not the last ones, lane by lane; empty if there are none."""
+    delivered_epoch: list[int]
+    """Of each lane in `delivered`; 0 where it has none."""
+    scale: LossScale
     lost: torch.Tensor
     """Σ loss over this epoch's batches, weighed by rows; [K]."""
     right: torch.Tensor
     """Rows of this epoch classified right; [K]."""
     step: int = 0
-    """Updates made."""
+    """Batches trained on."""
+    updates: int = 0
+    """Steps that moved the weights: all of them, but for overflows in fp16."""
     epoch: int = 0
     """Epochs finished."""
     seen: int = 0
     """Rows of this epoch trained on."""
     lr: float = 0.0
+    """Of lane 0, in the last step."""
     seconds: float = 0.0
     speed: float | None = None
     metrics: list[dict[str, float]] = field(default_factory=list)
+    """Of each lane's last epoch."""
     latest: dict[str, JsonValue] = field(default_factory=dict)
     logged: list[tuple[int, int, float, torch.Tensor]] = field(default_factory=list)
-    """(step, epoch, lr, loss) not yet reported; the loss is still on the device."""
+    """(step, epoch, lr, losses) not yet reported; the losses [K] are still on the device."""
     history: list[Point] = field(default_factory=list)
-    """Every point since the first step."""
+    """Every point since the first step; the mean over lanes where there are several."""
+    decisions: list[Decision] = field(default_factory=list)
+    """What could be decided only where the run began."""
+    flows: list[Flow] = field(default_factory=list)
+    """What was seen of the gradients' way through the network."""
     reported: int = 0
     """How much of the history the last report reached."""
 
     @classmethod
-    def fresh(
-        cls, spec: JobSpec, network: Network, optimizer: torch.optim.Optimizer, lane_seeds: list[int], device: str
-    ) -> "State":
+    def fresh(cls, spec: JobSpec, network: Network, updater: Updater, lanes: list[Lane], lr: list[float]) -> "State":
         """Before the first step."""
-        lanes, lr = len(lane_seeds), spec.optimizer.lr
+        device = network.parameters.values.device
         return cls(
             spec=spec,
             network=network,
-            optimizer=optimizer,
-            generators=[seeds.generator(seed, "dropout", device=device) for seed in lane_seeds],
-            base_lr=lr,
-            plateau=PlateauState(lr),
-            best=[Best() for _ in range(lanes)],
-            patience=[Patience() for _ in range(lanes)],
-            stopped=[False] * lanes,
+            updater=updater,
+            generators=batches.generators(lanes, str(device)),
+            batch_size=0,
+            base_lr=list(lr),
+            plateau=[PlateauState(rate) for rate in lr],
+            best=[Best() for _ in lanes],
+            patience=[Patience() for _ in lanes],
+            stopped=[0 for _ in lanes],
             kept={},
-            restored={},
-            restored_epoch=[0] * lanes,
-            lost=torch.zeros(lanes, device=device),
-            right=torch.zeros(lanes, device=device),
+            delivered={},
+            delivered_epoch=[0 for _ in lanes],
+            scale=LossScale(active=spec.precision == "fp16"),
+            lost=torch.zeros(len(lanes), device=device),
+            right=torch.zeros(len(lanes), device=device),
         )
+
+    def rates(self, per_epoch: int) -> list[float]:
+        """The learning rate of each lane in the next step."""
+        base, schedule = self.base_lr, self.spec.schedule
+        if min(base) == max(base):  # nearly always
+            return [schedules.rate(schedule, base[0], self.step, per_epoch)] * len(base)
+        return [schedules.rate(schedule, lr, self.step, per_epoch) for lr in base]
 
     # --- within an epoch
 
     def count(self, means: torch.Tensor, z: torch.Tensor, y: torch.Tensor) -> None:
         """Adds a batch to the epoch's training metrics: means [K], z [K, B, outputs], y [K, B, …]."""
-        self.lost += means * y.shape[1]
+        self.lost.add_(means, alpha=y.shape[1])
         self.seen += y.shape[1]
         if self.spec.task == "classification":
             predicted = (z.squeeze(2) > 0).long() if z.shape[2] == 1 else z.argmax(2)
@@ -104,7 +131,7 @@ class State:
 
     def log_step(self, means: torch.Tensor) -> None:
         """Remembers a batch loss; it is read when the next report is made."""
-        self.logged.append((self.step, self.epoch, self.lr, means[0]))
+        self.logged.append((self.step, self.epoch, self.lr, means))
 
     def flush(self) -> tuple[list[Point], dict[str, JsonValue]]:
         """Points since the last report, and the newest value of each metric."""
@@ -114,7 +141,8 @@ class State:
 
     def _read_logged(self) -> None:
         if self.logged:
-            values = torch.stack([loss for *_, loss in self.logged]).tolist()  # the one transfer from the device
+            losses = torch.stack([each for *_, each in self.logged]).mean(1)
+            values = losses.tolist()  # the one transfer from the device
             for (step, epoch, lr, _), value in zip(self.logged, values, strict=True):
                 self._point("loss", step, epoch, value)
                 self._point("lr", step, epoch, lr)
@@ -127,17 +155,19 @@ class State:
     # --- at the end of an epoch
 
     def end_epoch(self, measured: list[dict[str, float]] | None) -> bool:
-        """Closes the epoch; True if lane 0 has a new best."""
+        """Closes the epoch; True if a lane has a new best."""
         self._read_logged()  # the history's order must not depend on when reports were made
         self.epoch += 1
-        self.metrics = self._epoch_metrics(measured)
-        for name, value in self.metrics[0].items():
-            self._point(name, self.step, self.epoch, value)
+        now = self._epoch_metrics(measured)
+        lanes = zip(self.metrics or now, now, self.stopped, strict=True)
+        self.metrics = [old if gone else new for old, new, gone in lanes]
+        for name in self.metrics[0]:
+            self._point(name, self.step, self.epoch, sum(lane[name] for lane in self.metrics) / len(self.metrics))
         self.lost.zero_()
         self.right.zero_()
         self.seen = 0
-        improved = [self._observe(lane) for lane in range(len(self.best))]
-        return improved[0]
+        improved = [self._observe(lane) for lane in range(len(self.best)) if not self.stopped[lane]]
+        return any(improved)
 
     def _epoch_metrics(self, measured: list[dict[str, float]] | None) -> list[dict[str, float]]:
         losses, right = (self.lost / self.seen).tolist(), (self.right / self.seen).tolist()
@@ -150,113 +180,129 @@ class State:
         return metrics
 
     def _observe(self, lane: int) -> bool:
-        """The lane's best and patience; a lane that has stopped is left as it was."""
-        if self.stopped[lane]:
-            return False
-        checkpoint, stopping = self.spec.checkpoint, self.spec.early_stopping
+        """The lane's best, patience and plateau."""
+        checkpoint, stopping, schedule = self.spec.checkpoint, self.spec.early_stopping, self.spec.schedule
         assert checkpoint.mode != "auto" != stopping, "a resolved spec leaves nothing to guess"
-        value = self.metrics[lane][checkpoint.monitor]
-        improved = self.best[lane].observe(value, checkpoint.mode, self.epoch, self.step)
+        values = self.metrics[lane]
+        improved = self.best[lane].observe(values[checkpoint.monitor], checkpoint.mode, self.epoch, self.step)
         if improved:
             self._keep(self.kept, lane)
+        if isinstance(schedule, Plateau):
+            self.plateau[lane].observe(schedule, values[schedule.monitor])
+            self.base_lr[lane] = self.plateau[lane].lr
         if stopping:
-            best, stop = self.patience[lane].observe(stopping, self.metrics[lane][stopping.monitor], self.epoch - 1)
-            self.stopped[lane] = stop
-            if best and stopping.restore_best_weights:
-                self._keep(self.restored, lane)
-                self.restored_epoch[lane] = self.epoch
+            best, stop = self.patience[lane].observe(stopping, values[stopping.monitor], self.epoch - 1)
+            self.stopped[lane] = self.epoch if stop else 0
+            if best if stopping.restore_best_weights else stop:  # a lane that stops stays as it is, whatever goes on
+                self._keep(self.delivered, lane)
+                self.delivered_epoch[lane] = self.epoch
         return improved
 
     def _keep(self, into: Tensors, lane: int) -> None:
-        for name, tensor in self.network.state().items():
+        for name, tensor in self.network.numbers().items():
             if name not in into:
-                into[name] = tensor.detach().clone()
-            into[name][lane] = tensor[lane].detach()
+                into[name] = tensor.clone()
+            into[name][lane] = tensor[lane]
 
-    def observe_plateau(self, schedule: Plateau) -> None:
-        """Lets a plateau schedule see lane 0's monitor."""
-        self.plateau.observe(schedule, self.metrics[0][schedule.monitor])
-        self.base_lr = self.plateau.lr
+    # --- at the end of the run
 
     def deliver(self) -> int:
-        """Puts the weights to deliver in place; answers their epoch (lane 0)."""
-        if not self.restored:
-            return self.epoch
-        self.network.load(self.restored)
-        return self.restored_epoch[0]
+        """Puts the weights to deliver in place; answers their epoch (that of the best lane)."""
+        for name, tensor in self.network.numbers().items():
+            for lane, epoch in enumerate(self.delivered_epoch):
+                if epoch:
+                    tensor[lane] = self.delivered[name][lane]
+        return self.delivered_epoch[self._best_lane()] or self.epoch
 
     def best_epoch(self) -> BestEpoch | None:
-        """Of lane 0."""
-        best = self.best[0]
+        """Of the lane that came out best."""
+        best = self.best[self._best_lane()]
         if best.value is None:
             return None
         return BestEpoch(epoch=best.epoch, step=best.step, monitor=self.spec.checkpoint.monitor, value=best.value)
 
+    def _best_lane(self) -> int:
+        sign = -1 if self.spec.checkpoint.mode == "max" else 1
+        values = [math.inf if best.value is None else sign * best.value for best in self.best]
+        return values.index(min(values))
+
+    def members(self) -> list[Member]:
+        """Each lane of an ensemble, in order."""
+        if self.spec.ensemble is None:
+            return []
+        lanes = zip(self.best, self.stopped, self.delivered_epoch, strict=True)
+        return [
+            Member(best_epoch=best.epoch, best=best.value, stopped=stopped or None, delivered_epoch=epoch or self.epoch)
+            for best, stopped, epoch in lanes
+        ]
+
     def best_weights(self) -> Tensors:
-        """Of the best epoch; the current ones before there is a best."""
-        return {name: tensor.detach().cpu() for name, tensor in (self.kept or self.network.state()).items()}
+        """Of the best epoch, by name; the current ones before there is a best."""
+        return self.network.named(self.kept) if self.kept else self.network.state()
 
     # --- written down and taken up again
 
     def snapshot(self) -> Snapshot:
         """All of it; nothing in it changes when training goes on."""
-        tensors = {f"network/{name}": tensor for name, tensor in self.network.state().items()}
+        tensors = {f"network/{name}": tensor for name, tensor in self.network.numbers().items()}
         tensors |= {f"kept/{name}": tensor for name, tensor in self.kept.items()}
-        tensors |= {f"restored/{name}": tensor for name, tensor in self.restored.items()}
+        tensors |= {f"delivered/{name}": tensor for name, tensor in self.delivered.items()}
+        tensors |= {f"optimizer/{name}": tensor for name, tensor in self.updater.state.items()}
         tensors |= {"lost": self.lost, "right": self.right}
         tensors |= {f"generator/{lane}": generator.get_state() for lane, generator in enumerate(self.generators)}
         tensors |= _tables(self.history)
-        for index, (parameter, _) in enumerate(self._parameters()):
-            for name, value in self.optimizer.state[parameter].items():
-                if isinstance(value, torch.Tensor):
-                    tensors[f"optimizer/{index}/{name}"] = value
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         return Snapshot(self.step, self.epoch, copies, self._scalars())
 
     def _scalars(self) -> dict[str, JsonValue]:
-        return {
-            "step": self.step,
-            "epoch": self.epoch,
-            "seen": self.seen,
-            "seconds": self.seconds,
-            "base_lr": self.base_lr,
-            "lr": self.lr,
-            "plateau": dataclasses.asdict(self.plateau),
-            "best": [dataclasses.asdict(best) for best in self.best],
-            "patience": [dataclasses.asdict(patience) for patience in self.patience],
-            "stopped": list(self.stopped),
-            "restored_epoch": list(self.restored_epoch),
-            "latest": dict(self.latest),
-        }
+        parts = {name: [dataclasses.asdict(one) for one in getattr(self, name)] for name in PER_LANE}
+        plain = {name: copy.deepcopy(getattr(self, name)) for name in PLAIN}
+        listed = {name: [one.model_dump(mode="json") for one in getattr(self, name)] for name in LISTED}
+        return plain | parts | listed | {"scale": dataclasses.asdict(self.scale)}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot of a run with the same spec."""
         tensors, scalars = snapshot.tensors, dict[str, Any](snapshot.state)
         device = self.lost.device
-        self.network.load(_below(tensors, "network/"))
+        for now, prefix in ((self.network.numbers(), "network/"), (self.updater.state, "optimizer/")):
+            for name, tensor in now.items():
+                tensor.copy_(tensors[prefix + name])
         self.kept = {name: tensor.to(device) for name, tensor in _below(tensors, "kept/").items()}
-        self.restored = {name: tensor.to(device) for name, tensor in _below(tensors, "restored/").items()}
+        self.delivered = {name: tensor.to(device) for name, tensor in _below(tensors, "delivered/").items()}
         self.history = _points(_below(tensors, "history/"))
         self.reported = len(self.history)
         self.lost.copy_(tensors["lost"])
         self.right.copy_(tensors["right"])
         for lane, generator in enumerate(self.generators):
             generator.set_state(tensors[f"generator/{lane}"])
-        for index, (parameter, fused) in enumerate(self._parameters()):
-            self.optimizer.state[parameter] = {
-                name: value.to("cpu" if name == "step" and not fused else device, copy=True)
-                for name, value in _below(tensors, f"optimizer/{index}/").items()
-            }
-        for name in ("step", "epoch", "seen", "seconds", "base_lr", "lr", "stopped", "restored_epoch", "latest"):
+        for name in PLAIN:
             setattr(self, name, scalars[name])
-        self.plateau = PlateauState(**scalars["plateau"])
-        self.best = [Best(**best) for best in scalars["best"]]
-        self.patience = [Patience(**patience) for patience in scalars["patience"]]
+        for name, part in PER_LANE.items():
+            setattr(self, name, [part(**values) for values in scalars[name]])
+        self.scale = LossScale(**scalars["scale"])
+        for name, one in LISTED.items():
+            setattr(self, name, [one.model_validate(values) for values in scalars[name]])
 
-    def _parameters(self) -> list[tuple[torch.Tensor, bool]]:
-        """In the optimizer's order, and whether it is a fused one: those count steps on the device."""
-        groups = self.optimizer.param_groups
-        return [(parameter, bool(group.get("fused"))) for group in groups for parameter in group["params"]]
+
+PLAIN = (
+    "step",
+    "updates",
+    "epoch",
+    "seen",
+    "seconds",
+    "batch_size",
+    "base_lr",
+    "lr",
+    "stopped",
+    "delivered_epoch",
+    "metrics",
+    "latest",
+)
+"""Fields of the state that JSON can hold as they are,"""
+PER_LANE: dict[str, type] = {"plateau": PlateauState, "best": Best, "patience": Patience}
+"""those that are one object per lane,"""
+LISTED: dict[str, type[Part]] = {"decisions": Decision, "flows": Flow}
+"""and those that are lists of what is reported."""
 
 
 def _below(tensors: Tensors, prefix: str) -> Tensors:

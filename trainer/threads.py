@@ -3,6 +3,7 @@
 import torch
 
 from jobs.spec import shapes
+from jobs.spec.batch import rows_at_most
 from jobs.spec.job import JobSpec
 from jobs.spec.model import Sequential
 from trainer.data import Data
@@ -15,7 +16,7 @@ of 0.2·10⁹ (784-256-128-10, batch 128) took 2.1 ms with one thread and 3.8 ms
 def settle(spec: JobSpec, data: Data) -> None:
     """Lowers torch's thread count to one where steps are small. A resumed run settles on the same count."""
     assert isinstance(spec.model, Sequential), "a resolved spec has its layers written out"
-    rows = len(data.train) if spec.batch_size == "full" else int(spec.batch_size)
+    rows = rows_at_most(spec.batch_size, len(data.train))
     forward = sum(place.operations for place in shapes.walk(spec.model.layers, data.input_shape))
     if 3 * forward * rows < SMALL_STEP:  # backward to the weights and to the inputs costs the same again, each
         torch.set_num_threads(1)

@@ -4,13 +4,16 @@ Nothing here may start a thread or touch CUDA: a fork would copy neither. polars
 imported by each child itself. An optimizer is built because torch imports half of itself at the first one.
 """
 
-import matplotlib.figure
+import jinja2
+import onnx.numpy_helper
 import safetensors.torch
 import sklearn.metrics
 import sklearn.model_selection
 import sklearn.preprocessing
 import torch
 
+from trainer import runtime
+
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
-__all__ = ["matplotlib", "safetensors", "sklearn", "torch"]
+__all__ = ["jinja2", "onnx", "runtime", "safetensors", "sklearn", "torch"]

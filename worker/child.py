@@ -15,8 +15,9 @@ from threading import Thread
 import torch
 
 from jobs.errors import DataInvalid
+from jobs.spec.explained import Background
 from jobs.spec.job import JobSpec
-from trainer import profiling, reading, run
+from trainer import memory, profiling, reading, run
 from trainer.reports import Finished
 from worker.messages import DRAIN, Drained, Failed, News, Read, Spent
 
@@ -24,15 +25,19 @@ PREVIEW_ROWS = 100
 """Rows kept beside the profile, to be looked at."""
 
 
-def train(pipe: Connection, spec: str, files: dict[str, str], folder: str, resume: str | None, threads: int) -> None:
-    """Trains one job by its resolved spec, as JSON."""
+def train(
+    pipe: Connection, spec: str, background: str, files: dict[str, str], folder: str, resume: str | None, threads: int
+) -> None:
+    """Trains one job by its resolved spec and what else is known of it, both as JSON."""
 
     def work() -> None:
         torch.set_num_threads(threads)
         parsed = JobSpec.model_validate_json(spec)
         paths = {id: Path(path) for id, path in files.items()}
         drained = True
-        for news in run.run(parsed, paths, Path(folder), Path(resume) if resume else None, lambda: _asked(pipe)):
+        checkpoint = Path(resume) if resume else None
+        known = Background.model_validate_json(background)
+        for news in run.run(parsed, paths, Path(folder), checkpoint, lambda: _asked(pipe), known):
             _say(pipe, news)
             drained = not isinstance(news, Finished)
         if drained:
@@ -73,7 +78,7 @@ def _classified(error: Exception) -> Failed:
     match error:
         case DataInvalid():
             return Failed(error_class="data", code=error.code, message=str(error))
-        case torch.OutOfMemoryError() | MemoryError():
+        case RuntimeError() | MemoryError() if memory.ran_out(error):
             text = "It does not fit into memory: take a smaller batch_size or a smaller model."
             return Failed(error_class="oom", code="out_of_memory", message=text, trace=trace)
         case OSError():

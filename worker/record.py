@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from jobs import artifacts, files, ids, leases, runlog
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.runlog import Line
-from jobs.spec.explained import Decision
+from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
 from jobs.tables import File, Job
 from trainer import reports
@@ -166,6 +166,7 @@ class Record:
         *,
         stop_reason: str | None = None,
         test: dict[str, JsonValue] | None = None,
+        diagnostics: Diagnostics | None = None,
         error: Failure | None = None,
     ) -> None:
         """The job's one end."""
@@ -180,6 +181,7 @@ class Record:
                 usage=usage,
                 stop_reason=stop_reason,
                 test=test,
+                diagnostics=diagnostics,
                 error=error,
             )
         )

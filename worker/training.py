@@ -10,6 +10,8 @@ import structlog
 from jobs import artifacts, datasets, files, leases
 from jobs.errors import DataInvalid
 from jobs.record import Failure, Usage
+from jobs.spec import remedies
+from jobs.spec.explained import Background, Diagnostics
 from jobs.states import Status
 from jobs.tables import File, Job
 from trainer.reports import Finished, Progress, Saved, Started
@@ -86,7 +88,11 @@ class Run:
         paths = {id: str(path) for id, path in self._datasets().items()}
         resume = self._checkpoint()
         path = str(resume) if resume else None
-        return children.start("train", spec.model_dump_json(), paths, str(self.folder), path, self.place.threads)
+        known = Background(
+            decisions=self.job.resolution, warnings=self.job.warnings, dataset_hash=self.job.dataset_hash
+        )
+        given = spec.model_dump_json(), known.model_dump_json(), paths, str(self.folder), path, self.place.threads
+        return children.start("train", *given)
 
     def _datasets(self) -> dict[str, Path]:
         wanted = [id for id in (self.job.dataset_id, self.job.test_dataset_id) if id]
@@ -159,9 +165,8 @@ class Run:
         self.record.line(rows)
         for note in news.notes:
             self.record.line(note)
-        if self.job.attempt == 1:
-            self.record.decided(news.decisions)
-        else:
+        self.record.decided(news.decisions)
+        if self.job.attempt > 1:
             self.record.resumed(news.resumed_from or 0)
 
     def _settle(self) -> None:
@@ -182,13 +187,23 @@ class Run:
             self.record.release(why, usage, counted=True)
 
     def _end(self, finished: Finished, usage: Usage) -> None:
-        reason, text = finished.stop_reason, finished.message
+        reason, text, said = finished.stop_reason, finished.message, self._said(finished)
         if reason == "non_finite":
             error = Failure(error_class="training", code="non_finite", message=text)
-            self.record.finish(Status.FAILED, text, usage, stop_reason=reason, error=error)
+            self.record.finish(Status.FAILED, text, usage, stop_reason=reason, diagnostics=said, error=error)
         else:
             status = Status.TIMED_OUT if reason == "max_time" else Status.SUCCEEDED
-            self.record.finish(status, text, usage, stop_reason=reason, test=finished.test)
+            self.record.finish(status, text, usage, stop_reason=reason, test=finished.test, diagnostics=said)
+
+    def _said(self, finished: Finished) -> Diagnostics | None:
+        """What the run says about itself, with patches for the spec as it was sent."""
+        if finished.diagnostics is None:
+            return None
+        findings = [remedies.prescribe(finding, self.job.spec) for finding in finished.diagnostics.findings]
+        for finding in findings:
+            level = "info" if finding.severity == "info" else "warning"
+            self.record.line(f"{finding.code}: {finding.message}", level)
+        return finished.diagnostics.model_copy(update={"findings": findings})
 
     def _usage(self) -> Usage:
         before, seconds = self.job.usage, time.monotonic() - self.began

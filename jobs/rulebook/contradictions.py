@@ -1,10 +1,11 @@
 """Contradictions that a spec shows by itself, before anything is known of its dataset."""
 
+from jobs.rulebook import augment
 from jobs.rulebook.ledger import Ledger
 from jobs.spec.data import ColumnSplit, GivenSplit, GroupSplit, MinMaxScaler, RobustScaler, Rows, Split
 from jobs.spec.job import JobSpec
-from jobs.spec.optimizer import AdamW, Sgd
-from jobs.spec.schedule import Cosine, CosineRestarts, Plateau
+from jobs.spec.optimizer import AdamW, Muon, Sgd
+from jobs.spec.schedule import Cosine, CosineRestarts, Plateau, Polynomial
 from jobs.spec.stopping import EarlyStopping
 
 LARGEST = 1e30
@@ -18,6 +19,7 @@ def find(spec: JobSpec, ledger: Ledger) -> None:
     _scaler(spec, ledger)
     _schedule(spec, ledger)
     _columns(spec, ledger)
+    augment.contradictions(spec, ledger)
     if isinstance(spec.dataset, Rows):
         _rows(spec.dataset, ledger)
     if isinstance(spec.early_stopping, EarlyStopping) and spec.early_stopping.start_from_epoch >= spec.epochs:
@@ -30,11 +32,11 @@ def _optimizer(spec: JobSpec, ledger: Ledger) -> None:
     if isinstance(optimizer, Sgd) and optimizer.nesterov and not optimizer.momentum:
         text = "Nesterov's gradient looks ahead along the momentum: set a momentum (0.9 is usual), or nesterov false."
         ledger.fault("/optimizer/nesterov", "nesterov_without_momentum", text)
-    if isinstance(optimizer, AdamW) and spec.regularization.weight_decay:
-        text = "adamw has a weight_decay of its own; set that one and leave this 0."
+    if isinstance(optimizer, AdamW | Muon) and spec.regularization.weight_decay:
+        text = f"{optimizer.kind} has a weight_decay of its own; set that one and leave this 0."
         ledger.fault("/regularization/weight_decay", "two_weight_decays", text)
     low, high = optimizer.usual_lr
-    if not low <= optimizer.lr <= high:
+    if isinstance(optimizer.lr, float) and not low <= optimizer.lr <= high:
         ledger.warn("/optimizer/lr", "lr_unusual", f"{optimizer.kind} is mostly used with {low:g} to {high:g}.")
 
 
@@ -67,9 +69,11 @@ def _columns(spec: JobSpec, ledger: Ledger) -> None:
 
 
 def _schedule(spec: JobSpec, ledger: Ledger) -> None:
-    schedule = spec.schedule
-    if isinstance(schedule, Cosine | CosineRestarts | Plateau) and schedule.min_lr > spec.optimizer.lr:
-        text = f"The floor lies above the learning rate, {spec.optimizer.lr:g}; lower it, or raise the rate."
+    schedule, lr = spec.schedule, spec.optimizer.lr
+    if not isinstance(schedule, Polynomial | Cosine | CosineRestarts | Plateau) or not isinstance(lr, float):
+        return
+    if schedule.min_lr > lr:
+        text = f"The floor lies above the learning rate, {lr:g}; lower it, or raise the rate."
         ledger.fault("/schedule/min_lr", "floor_above_lr", text)
 
 

@@ -1,6 +1,6 @@
 """Rules about the data: target, task, features, categories, scaler."""
 
-from jobs.rulebook import splits
+from jobs.rulebook import augment, splits
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
 from jobs.spec.data import (
@@ -10,9 +10,12 @@ from jobs.spec.data import (
     MinMaxScaler,
     NoScaler,
     OrderedSplit,
+    PowerScaler,
+    QuantileScaler,
     Scaler,
     StandardScaler,
     Task,
+    dimension,
 )
 from jobs.spec.job import JobSpec
 from jobs.spec.model import BatchNorm, Layer
@@ -41,7 +44,10 @@ def facts(spec: JobSpec, profile: DatasetProfile, test: DatasetProfile | None, l
     train, validation, held_out = splits.counts(split, rows, targets, profile, test)
     if train < 1 and not any(fault.pointer == "/split" for fault in ledger.faults):
         ledger.fault("/split", "no_training_rows", f"The split leaves no training rows of {rows}; hold back fewer.")
-    return Facts(task, targets, features, shape, split, train, validation, held_out)
+    tables = _table_parameters(spec, features)
+    found = Facts(task, targets, features, shape, split, train, validation, held_out, tables)
+    augment.check(spec, found, ledger)
+    return found
 
 
 def _targets(spec: JobSpec, profile: DatasetProfile, ledger: Ledger) -> list[ColumnProfile]:
@@ -154,16 +160,27 @@ def _as_asked(spec: JobSpec, column: ColumnProfile) -> ColumnProfile:
 
 
 def _width(spec: JobSpec, features: list[ColumnProfile]) -> int:
-    """Inputs of the network, as far as the whole dataset tells: the training rows may hold fewer categories."""
+    """Inputs of the network's layers, embeddings looked up, as far as the whole dataset tells: the training rows may
+    hold fewer categories."""
     width = 0
     for column in features:
         if column.kind != "categorical":
             width += 1 + (spec.missing.indicator and column.missing > 0)
+        elif spec.categories.encoding == "embedding":
+            width += dimension(spec.categories, _categories(spec, column))
         elif spec.categories.encoding != "ordinal" and _is_short(spec, column):
             width += _categories(spec, column)
         else:
             width += 1
     return max(1, width)
+
+
+def _table_parameters(spec: JobSpec, features: list[ColumnProfile]) -> int:
+    """Learned numbers of the embeddings, as far as the whole dataset tells."""
+    if spec.categories.encoding != "embedding":
+        return 0
+    counts = [_categories(spec, column) for column in features if column.kind == "categorical"]
+    return sum((count + 1) * dimension(spec.categories, count) for count in counts)
 
 
 def _categories(spec: JobSpec, column: ColumnProfile) -> int:
@@ -201,6 +218,9 @@ def scaler(spec: JobSpec, facts: Facts, first: Layer | None, ledger: Ledger) -> 
         if facts.is_images:
             return ledger.decide("/scaler", asked, MinMaxScaler(), "scaler.images", "Pixels have a known range.")
         return ledger.decide("/scaler", asked, StandardScaler(), "scaler.table", "Columns of a table differ in scale.")
+    if facts.is_images and isinstance(asked, QuantileScaler | PowerScaler):
+        text = f"Scaler {asked.kind} is for the columns of a table; use minmax or standard for images."
+        ledger.fault("/scaler", "scaler_on_images", text)
     if norm and not isinstance(asked, NoScaler):
         ledger.warn("/scaler", "scaled_twice", "A batch norm comes first and scales again; scaler none would do.")
     if isinstance(asked, NoScaler) and not norm:

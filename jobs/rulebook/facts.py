@@ -21,6 +21,8 @@ class Facts:
     train_rows: int
     validation_rows: int
     test_rows: int
+    table_parameters: int = 0
+    """Learned numbers of the embeddings of categories."""
 
     @property
     def classes(self) -> int:

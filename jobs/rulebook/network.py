@@ -1,13 +1,27 @@
 """Rules about the network: expansion to layers, the output layer, initial weights."""
 
+import math
 from typing import assert_never
 
 from jobs.rulebook.ledger import Ledger
 from jobs.spec import shapes
+from jobs.spec.init import (
+    AutoInit,
+    ConstantInit,
+    HeNormal,
+    HeUniform,
+    Init,
+    LecunNormal,
+    LecunUniform,
+    Normal,
+    Uniform,
+    XavierNormal,
+    XavierUniform,
+    Zeros,
+)
 from jobs.spec.job import JobSpec
 from jobs.spec.model import (
     Activation,
-    AutoInit,
     BatchNorm,
     Cnn,
     Conv,
@@ -15,20 +29,20 @@ from jobs.spec.model import (
     Dropout,
     Flatten,
     Function,
-    HeNormal,
-    Init,
     Layer,
-    LecunNormal,
+    LayerNorm,
     Mlp,
     Model,
     Pool,
     Residual,
     Sequential,
-    XavierUniform,
-    Zeros,
 )
 
 RELU_FAMILY = {"relu", "leaky_relu", "elu", "gelu", "silu"}
+RELU_GAIN = 1.2
+"""A gain above this is meant to make up for the half that relu cuts off, by √2."""
+STEADY = 1e-3, 1e3
+"""Between these, the size of what goes through the network is still easily learned away."""
 
 
 def layers(spec: JobSpec, shape: shapes.Shape, ledger: Ledger) -> Sequential:
@@ -46,7 +60,9 @@ def layers(spec: JobSpec, shape: shapes.Shape, ledger: Ledger) -> Sequential:
     if not isinstance(spec.model, Sequential):
         why = f"`{spec.model.kind}` is written out for rows of shape {_readable(shape)}."
         ledger.decide("/model/kind", spec.model.kind, "sequential", "model.expand", why)
-    return Sequential(layers=_initialised(hidden, spec.init, ledger, "/model/layers"))
+    chosen = _initialised(hidden, spec.init, ledger, "/model/layers")
+    _warn_signal(shapes.walk(chosen, shape), ledger)
+    return Sequential(layers=chosen)
 
 
 def has_batch_norm(layers: list[Layer]) -> bool:
@@ -66,7 +82,7 @@ def output_init(spec: JobSpec, hidden: list[Layer], ledger: Ledger) -> Init:
     """How the output layer starts, and with it every layer that somebody adds to the resolved spec."""
     if not isinstance(spec.init, AutoInit):
         if any(isinstance(layer, Dense | Conv | Residual) for layer in hidden):  # alone, an output layer learns from 0
-            _warn_zeros(spec.init, ledger, "/init")
+            _warn_alike(spec.init, ledger, "/init")
         return spec.init
     why = "No activation of the relu or selu kind follows the output layer."
     return ledger.decide("/init", spec.init, XavierUniform(), "init.output", why)
@@ -133,7 +149,7 @@ def _following(rest: list[Layer]) -> Function | None:
 
 def _init(layer: Dense | Conv, function: Function | None, default: Init, ledger: Ledger, pointer: str) -> Init:
     if not isinstance(layer.init, AutoInit):
-        _warn_zeros(layer.init, ledger, f"{pointer}/init")
+        _warn_alike(layer.init, ledger, f"{pointer}/init")
         _warn(layer.init, function, ledger, pointer)
         return layer.init
     if not isinstance(default, AutoInit):
@@ -152,17 +168,43 @@ def _by_activation(function: Function | None) -> tuple[str, Init]:
     return "init.xavier", XavierUniform()
 
 
-def _warn_zeros(init: Init, ledger: Ledger, pointer: str) -> None:
+def _warn_alike(init: Init, ledger: Ledger, pointer: str) -> None:
+    text = "All units of a layer start alike and stay alike; take auto unless this is what you want to show."
     if isinstance(init, Zeros):
-        text = "All units of a layer start alike and stay alike; take auto unless this is what you want to show."
         ledger.warn(pointer, "zero_init", text)
+    if isinstance(init, ConstantInit):
+        ledger.warn(pointer, "constant_init", text)
 
 
 def _warn(init: Init, function: Function | None, ledger: Ledger, pointer: str) -> None:
     relu = function in RELU_FAMILY
-    if relu and init.kind.startswith("xavier"):
-        text = f"Xavier halves the signal of {function} layers; he_normal fits."
+    if relu and isinstance(init, XavierNormal | XavierUniform | LecunNormal | LecunUniform) and init.gain < RELU_GAIN:
+        text = f"{init.kind} halves the signal of {function} layers; he_normal fits, or a gain of √2."
         ledger.warn(f"{pointer}/init", "init_activation", text)
-    if not relu and function and init.kind.startswith("he"):
-        text = f"He is meant for relu; with {function}, xavier_uniform fits."
+    if not relu and function and isinstance(init, HeNormal | HeUniform) and init.gain == 1:
+        fitting = "lecun_normal" if function == "selu" else "xavier_uniform"
+        text = f"He is meant for relu; with {function}, {fitting} fits."
         ledger.warn(f"{pointer}/init", "init_activation", text)
+
+
+def _warn_signal(placed: list[shapes.Placed], ledger: Ledger) -> None:
+    """Weights whose spread does not follow the fan multiply the signal by std·√fan_in per layer; a norm or a bypass
+    mends that."""
+    size, through = 1.0, 0
+    for place in placed:
+        match place.layer:
+            case Dense() | Conv() if isinstance(place.layer.init, Normal | Uniform):
+                size, through = size * _gain(place.layer, place.before), through + 1
+            case BatchNorm() | LayerNorm() | Residual():
+                size, through = 1.0, 0
+    if not STEADY[0] <= size <= STEADY[1]:
+        text = f"The signal changes about {size:.0e}-fold over {through} layers; take auto, or another spread."
+        ledger.warn("/model/layers", "init_spread", text)
+
+
+def _gain(layer: Dense | Conv, before: shapes.Shape) -> float:
+    init = layer.init
+    assert isinstance(init, Normal | Uniform)
+    std = init.std if isinstance(init, Normal) else init.bound / math.sqrt(3)
+    window = layer.kernel**2 if isinstance(layer, Conv) else 1
+    return std * math.sqrt(before[0] * window)

@@ -29,6 +29,8 @@ def decide(split: Split, task: Task, target: ColumnProfile, rows: int, ledger: L
     if isinstance(split, AutoSplit) and task == "regression":
         return ledger.decide("/split", split, RandomSplit(), "split.regression", "There are no classes to stratify.")
     if not isinstance(split, AutoSplit | StratifiedSplit):
+        if task == "classification" and (target.rarest or 0) < FEWEST_PER_CLASS:
+            _warn_rare(split, target, ledger)
         return split
     return _stratified(split, target, rows, ledger)
 
@@ -41,7 +43,7 @@ def _stratified(split: AutoSplit | StratifiedSplit, target: ColumnProfile, rows:
         if split is wanted:
             ledger.fault("/split", code, f"{why} Use a random split, or send more rows.")
             return split
-        ledger.warn("/split", "rare_class", f"{why} A class may be absent from a part; send more rows of it.")
+        ledger.warn("/split", "rare_class", f"{why} A class may be absent from a held-out part; send more rows of it.")
         return ledger.decide("/split", split, RandomSplit(), "split.rare_class", why)
     if rarest < FEWEST_PER_CLASS:
         text = f"The rarest class has {rarest} rows, so a part goes without it. Send more rows of it."
@@ -49,6 +51,16 @@ def _stratified(split: AutoSplit | StratifiedSplit, target: ColumnProfile, rows:
     if split is wanted:
         return split
     return ledger.decide("/split", split, wanted, "split.classes", f"Every class has at least {rarest} of {rows} rows.")
+
+
+def _warn_rare(split: Split, target: ColumnProfile, ledger: Ledger) -> None:
+    fate = (
+        "at least one of them is kept for training, and a part may go without it"
+        if isinstance(split, RandomSplit | GivenSplit)
+        else "the run fails if none of them is for training"
+    )
+    text = f"The rarest class has {target.rarest} row(s): {fate}. Send more rows of it."
+    ledger.warn("/split", "rare_class", text)
 
 
 def _obstacle(split: StratifiedSplit, target: ColumnProfile, rows: int) -> tuple[str, str] | None:

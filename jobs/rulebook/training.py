@@ -1,33 +1,18 @@
 """Rules about the training: loss, batch size, monitors, schedule, what is logged."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
+from jobs.rulebook.batch import Steps
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import AutoLoss, Bce, CrossEntropy, Loss, Mse
 from jobs.spec.metrics import direction, monitors
-from jobs.spec.model import BatchNorm
-from jobs.spec.schedule import Cosine, Plateau, Schedule
-from jobs.spec.shapes import Placed
+from jobs.spec.schedule import Cosine, Linear, OneCycle, Plateau, Polynomial, Schedule
 from jobs.spec.stopping import Checkpoint, EarlyStopping, Mode
 
-FULL_BATCH_BELOW = 2000
-SMALLEST_BATCH, LARGEST_BATCH = 64, 512
-STEPS_PER_EPOCH = 64
-"""auto takes the largest batch that leaves this many steps per epoch."""
 MOST_LOGGED = 5000
 """Batch losses recorded per run, about."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How long the run is."""
-
-    per_epoch: int
-    total: int
 
 
 def loss(spec: JobSpec, facts: Facts, ledger: Ledger) -> Loss:
@@ -47,52 +32,6 @@ def loss(spec: JobSpec, facts: Facts, ledger: Ledger) -> Loss:
             "/loss", "bce_classes", f"bce is for two classes, the target has {facts.classes}: use cross_entropy."
         )
     return asked
-
-
-def batch_size(spec: JobSpec, facts: Facts, ledger: Ledger) -> int | Literal["full"]:
-    """Rows per step."""
-    asked, rows = spec.batch_size, facts.train_rows
-    if asked == "auto":
-        if rows < FULL_BATCH_BELOW:
-            why = f"{rows} training rows are fewer than {FULL_BATCH_BELOW}."
-            return ledger.decide("/batch_size", asked, "full", "batch.full", why)
-        fitting = 2 ** int(math.log2(max(1, rows // STEPS_PER_EPOCH)))
-        size = min(LARGEST_BATCH, max(SMALLEST_BATCH, fitting))
-        span = f"{SMALLEST_BATCH}…{LARGEST_BATCH}"
-        why = f"The largest power of two in {span} that makes {STEPS_PER_EPOCH} steps of {rows} rows."
-        return ledger.decide("/batch_size", asked, size, "batch.power_of_two", why)
-    if isinstance(asked, int):
-        if asked.bit_count() != 1:
-            ledger.warn(
-                "/batch_size", "batch_not_power_of_two", f"{asked} is not a power of two; hardware likes those."
-            )
-        if asked < 32 and asked < rows:
-            ledger.warn(
-                "/batch_size", "batch_small", f"Batches of {asked} make slow steps and noisy gradients; try 32 or more."
-            )
-        if asked > rows:
-            ledger.warn(
-                "/batch_size", "batch_larger_than_data", f"There are {rows} training rows; this is a full batch."
-            )
-    return asked
-
-
-def steps(spec: JobSpec, facts: Facts, size: int | Literal["full"], has_batch_norm: bool) -> Steps:
-    """Optimizer steps per epoch and in all. A batch norm has a last batch of one row merged into the one before."""
-    rows = facts.train_rows
-    step = size if isinstance(size, int) else max(1, rows)
-    per_epoch = max(1, math.ceil(rows / step))
-    if has_batch_norm and per_epoch > 1 and rows - (per_epoch - 1) * step == 1:
-        per_epoch -= 1
-    return Steps(per_epoch, per_epoch * spec.epochs)
-
-
-def batch_of_one(placed: list[Placed], facts: Facts, size: int | Literal["full"], ledger: Ledger) -> None:
-    """A batch norm over a single value per channel has no variance."""
-    rows = min(facts.train_rows, size) if isinstance(size, int) else facts.train_rows
-    if rows == 1 and any(isinstance(place.layer, BatchNorm) and math.prod(place.before[1:]) == 1 for place in placed):
-        text = "A batch norm needs at least two rows per step; take larger batches, or layer_norm."
-        ledger.fault("/batch_size", "batch_of_one", text)
 
 
 def monitor(
@@ -161,21 +100,33 @@ def checkpoint(spec: JobSpec, stop: EarlyStopping | None, facts: Facts, preferre
 def schedule(spec: JobSpec, length: Steps, facts: Facts, preferred: str, ledger: Ledger) -> Schedule:
     """The learning rate over time."""
     asked = spec.schedule
-    warm = asked.warmup
-    warm_steps = 0 if warm is None else warm.length * (length.per_epoch if warm.unit == "epoch" else 1)
-    if warm_steps >= length.total:
-        text = f"The warm-up takes {warm_steps} steps, the whole run {length.total}; shorten it."
-        ledger.fault("/schedule/warmup/length", "warmup_longer_than_run", text)
+    warm_steps = _warmup(asked, length, ledger)
     if isinstance(asked, Plateau):
         name, mode = monitor(asked, "/schedule", preferred, facts, ledger)
+        if asked.patience >= spec.epochs:
+            text = f"With a patience of {asked.patience} in {spec.epochs} epochs it will never cut the rate."
+            ledger.warn("/schedule/patience", "patience_longer_than_run", text)
         return asked.model_copy(update={"monitor": name, "mode": mode})
-    if isinstance(asked, Cosine) and asked.length == "auto":
+    if isinstance(asked, Linear | Polynomial | Cosine | OneCycle) and asked.length == "auto":
         rest = max(1, length.total - warm_steps)
         units = rest if asked.unit == "step" else math.ceil(rest / length.per_epoch)
         why = f"{length.total} steps less {warm_steps} of warm-up, in {asked.unit}s."
         units = ledger.decide("/schedule/length", "auto", units, "schedule.rest", why)
         return asked.model_copy(update={"length": units})
     return asked
+
+
+def _warmup(asked: Schedule, length: Steps, ledger: Ledger) -> int:
+    """Its steps."""
+    warm = asked.warmup
+    steps = 0 if warm is None else warm.length * (length.per_epoch if warm.unit == "epoch" else 1)
+    if steps >= length.total:
+        text = f"The warm-up takes {steps} steps, the whole run {length.total}; shorten it."
+        ledger.fault("/schedule/warmup/length", "warmup_longer_than_run", text)
+    elif 2 * steps > length.total:
+        text = f"The warm-up takes {steps} of {length.total} steps; a tenth is usual."
+        ledger.warn("/schedule/warmup/length", "warmup_long", text)
+    return steps
 
 
 def log_every(spec: JobSpec, length: Steps, ledger: Ledger) -> int:

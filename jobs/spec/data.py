@@ -139,12 +139,16 @@ class Missing(Part):
 class Categories(Part):
     """How categorical columns become numbers; fitted on the training rows only."""
 
-    encoding: Auto | Literal["onehot", "ordinal"] = "auto"
+    encoding: Auto | Literal["onehot", "ordinal", "embedding"] = "auto"
     """`onehot`: one 0/1 column per category, none set for one unseen in training; a column with more than
     `max_onehot` categories is numbered all the same. `ordinal`: one column with the category's number in sorted
-    order, -1 for unseen. auto: onehot, unless every column has too many categories."""
+    order, -1 for unseen. `embedding`: `dimension` learned numbers per category, and as many for all unseen ones
+    together. auto: onehot, unless every column has too many categories."""
     max_onehot: Count = 64
     """Above this many categories a column is numbered."""
+    dimension: Annotated[Count, Field(le=1024)] | None = None
+    """Of `embedding`. Null takes, for each column, half as many as it has categories and at most 50 (fast.ai's rule
+    of 2018)."""
 
 
 class AutoScaler(Part):
@@ -191,10 +195,37 @@ class MaxAbsScaler(Part):
     kind: Literal["maxabs"] = "maxabs"
 
 
+class QuantileScaler(Part):
+    """scikit-learn's `QuantileTransformer`: x' is the share of training rows below x; outliers lose their pull.
+
+    Fitted on all training rows (`subsample=None`). Tables only.
+    """
+
+    kind: Literal["quantile"] = "quantile"
+    n_quantiles: Annotated[Count, Field(le=10_000)] = 1000
+    """Points of the curve, at most one per training row."""
+    output: Literal["uniform", "normal"] = "uniform"
+    """`uniform`: 0…1. `normal`: bell-shaped, within ±5.2."""
+
+
+class PowerScaler(Part):
+    """scikit-learn's `PowerTransformer`: Yeo-Johnson by maximum likelihood, then mean 0 and std 1. Tables only."""
+
+    kind: Literal["power"] = "power"
+
+
 Scaler = Annotated[
-    AutoScaler | NoScaler | MinMaxScaler | StandardScaler | RobustScaler | MaxAbsScaler,
+    AutoScaler | NoScaler | MinMaxScaler | StandardScaler | RobustScaler | MaxAbsScaler | QuantileScaler | PowerScaler,
     Field(discriminator="kind"),
 ]
+
+
+MOST_DIMENSIONS = 50
+
+
+def dimension(categories: Categories, distinct: int) -> int:
+    """Of the embedding of a column with so many categories in the training rows."""
+    return categories.dimension or max(1, min(MOST_DIMENSIONS, (distinct + 1) // 2))
 
 
 def sizes(rows: int, validation: float, test: float) -> tuple[int, int, int]:

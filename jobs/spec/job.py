@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jobs.spec.augment import Augmentation
+from jobs.spec.batch import BatchSize
 from jobs.spec.data import (
     AutoScaler,
     AutoSplit,
@@ -17,15 +19,20 @@ from jobs.spec.data import (
     Split,
     Task,
 )
+from jobs.spec.ensemble import Ensemble
+from jobs.spec.init import AutoInit, Init
 from jobs.spec.loss import AutoLoss, Loss
-from jobs.spec.model import AutoInit, Init, Mlp, Model
+from jobs.spec.model import Mlp, Model
 from jobs.spec.optimizer import Adam, Clip, Optimizer, Regularization
 from jobs.spec.schedule import Constant, Schedule
 from jobs.spec.stopping import Checkpoint, EarlyStopping
-from jobs.spec.values import Auto, Column, Count, Metadata, Natural, Part, Positive, Priority, Text
+from jobs.spec.values import Auto, Column, Count, Flag, Metadata, Natural, Part, Positive, Priority, Text
 
 VERSION = 1
 """Of the spec's language. A worker leaves jobs of a newer version to others."""
+
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class JobSpec(Part):
@@ -50,10 +57,13 @@ class JobSpec(Part):
     """How categories become numbers."""
     scaler: Scaler = Field(default_factory=AutoScaler)
     """How numeric features are scaled (images: per channel). One-hot columns are left as they are."""
+    augment: Annotated[list[Augmentation], Field(max_length=20)] = []
+    """How training rows are changed each time they are seen, in this order; neighbours that move, turn or stretch an
+    image are done at once."""
     model: Model = Field(default_factory=Mlp)
     """The network."""
     init: Init = Field(default_factory=AutoInit)
-    """The start of every weight whose layer does not say otherwise; biases start at 0."""
+    """The start of every weight and bias whose layer does not say otherwise."""
     loss: Loss = Field(default_factory=AutoLoss)
     """What is minimised."""
     class_weight: Literal["none", "balanced"] = "none"
@@ -64,8 +74,11 @@ class JobSpec(Part):
     """Penalties."""
     clip: Clip | None = None
     """Of the gradient, after the penalties are added."""
-    batch_size: Annotated[Count, Field(le=1_000_000)] | Literal["full", "auto"] = "auto"
-    """Rows per step. auto: under 2,000 training rows the full batch, else a power of two in 64…512."""
+    batch_size: BatchSize = "auto"
+    """Rows per step. auto: under 2,000 training rows the full batch, else the largest power of two in 64…512 that
+    makes at least 64 steps per epoch and fits on the device."""
+    shuffle: Flag = True
+    """Order of rows drawn anew each epoch; false keeps the order of the data."""
     epochs: Annotated[Count, Field(le=100_000)] = 50
     """Passes over the training rows, at most."""
     schedule: Schedule = Field(default_factory=Constant)
@@ -74,10 +87,18 @@ class JobSpec(Part):
     """auto: on val_loss with the defaults, where there are validation rows. Null trains all epochs."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """What is kept on the way."""
+    ensemble: Ensemble | None = None
+    """Train several models as one run and let them decide together; null trains one."""
     seed: Natural = 0
     """Of the split, the initial weights, the order of rows and dropout."""
     device: Auto | Literal["cpu", "cuda"] = "auto"
     """auto: a GPU where the worker has one; decided at the start of the run."""
+    precision: Auto | Precision = "auto"
+    """Of the products: `bf16` and `fp16` keep weights and losses in fp32 (mixed precision; fp16 scales the loss and
+    needs a GPU). auto: fp32."""
+    determinism: Literal["strict", "fast"] = "strict"
+    """`strict`: same spec, data, seed, device and build give the same bits. `fast` lets a GPU choose its kernels by
+    speed (TF32 too); on a CPU there is no difference."""
     max_time: Positive | None = None
     """Seconds of training, over all attempts, after which the run ends as `timed_out` with the epoch it is in."""
     log_every: Auto | Count = "auto"

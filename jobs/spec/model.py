@@ -1,82 +1,15 @@
-"""What is trained: layers, models made of them, and their initial weights."""
+"""What is trained: layers, and models made of them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jobs.spec.init import AutoInit, Init
 from jobs.spec.values import Count, Flag, Fraction, NonNegative, Part, Positive, Real
 
 Function = Literal["sigmoid", "tanh", "softmax", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"]
 Size = Annotated[Count, Field(le=1_000_000)]
 Window = Annotated[Count, Field(le=512)]
-
-
-class AutoInit(Part):
-    """By the activation that follows the layer: relu family → he_normal, selu → lecun_normal, else xavier_uniform."""
-
-    kind: Literal["auto"] = "auto"
-
-
-class Zeros(Part):
-    """All weights 0: every unit of a layer learns the same. Allowed, because it teaches something."""
-
-    kind: Literal["zeros"] = "zeros"
-
-
-class Normal(Part):
-    """N(0, std²)."""
-
-    kind: Literal["normal"] = "normal"
-    std: Positive = 0.01
-    """Standard deviation."""
-
-
-class Uniform(Part):
-    """U(-bound, bound)."""
-
-    kind: Literal["uniform"] = "uniform"
-    bound: Positive = 0.05
-    """Half the width."""
-
-
-class XavierNormal(Part):
-    """N(0, gain²·2/(fan_in + fan_out)) (Glorot & Bengio 2010; `torch.nn.init.xavier_normal_`)."""
-
-    kind: Literal["xavier_normal"] = "xavier_normal"
-    gain: Positive = 1.0
-    """Factor on the standard deviation."""
-
-
-class XavierUniform(Part):
-    """U(-a, a), a = gain·√(6/(fan_in + fan_out)) (`torch.nn.init.xavier_uniform_`)."""
-
-    kind: Literal["xavier_uniform"] = "xavier_uniform"
-    gain: Positive = 1.0
-    """Factor on the bound."""
-
-
-class HeNormal(Part):
-    """N(0, 2/fan_in) (He et al. 2015; `torch.nn.init.kaiming_normal_`)."""
-
-    kind: Literal["he_normal"] = "he_normal"
-
-
-class HeUniform(Part):
-    """U(-a, a), a = √(6/fan_in) (`torch.nn.init.kaiming_uniform_`)."""
-
-    kind: Literal["he_uniform"] = "he_uniform"
-
-
-class LecunNormal(Part):
-    """N(0, 1/fan_in) (Klambauer et al. 2017, for selu)."""
-
-    kind: Literal["lecun_normal"] = "lecun_normal"
-
-
-Init = Annotated[
-    AutoInit | Zeros | Normal | Uniform | XavierNormal | XavierUniform | HeNormal | HeUniform | LecunNormal,
-    Field(discriminator="kind"),
-]
 
 
 class Flatten(Part):
@@ -92,9 +25,9 @@ class Dense(Part):
     units: Size
     """Outputs."""
     bias: Flag = True
-    """Whether there is a b; it starts at 0."""
+    """Whether there is a b."""
     init: Init = Field(default_factory=AutoInit)
-    """The start of W; auto takes the job's `init`."""
+    """The start of W and b; auto takes the job's `init`."""
 
 
 class Conv(Part):
@@ -110,9 +43,9 @@ class Conv(Part):
     padding: Literal["same", "valid"] = "same"
     """`same` pads with zeros so that stride 1 keeps height and width; `valid` does not pad."""
     bias: Flag = True
-    """Whether there is a bias per channel; it starts at 0."""
+    """Whether there is a bias per channel."""
     init: Init = Field(default_factory=AutoInit)
-    """The start of the kernel; auto takes the job's `init`."""
+    """The start of kernel and bias; auto takes the job's `init`."""
 
 
 class Pool(Part):

@@ -1,15 +1,17 @@
 """How the weights move: optimizers, penalties, clipping.
 
-`usual_lr` is the range of learning rates that is rarely left on purpose; outside it there is a warning.
+`usual_lr` is the range of learning rates that is rarely left on purpose; outside it there is a warning. `lr: auto` is
+found at the start of the run by a range test (Smith 2017): the rate at which the loss falls most steeply.
 """
 
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from jobs.spec.values import Flag, NonNegative, Part, Positive
+from jobs.spec.values import Auto, Count, Flag, NonNegative, Part, Positive
 
 Beta = Annotated[NonNegative, Field(lt=1)]
+Rate = Positive | Auto
 
 
 class Sgd(Part):
@@ -17,7 +19,7 @@ class Sgd(Part):
 
     usual_lr: ClassVar = (1e-4, 1.0)
     kind: Literal["sgd"] = "sgd"
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """Learning rate."""
     momentum: Beta = 0.0
     """μ."""
@@ -30,7 +32,7 @@ class Adagrad(Part):
 
     usual_lr: ClassVar = (1e-3, 1.0)
     kind: Literal["adagrad"] = "adagrad"
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     """Learning rate."""
     initial_accumulator: NonNegative = 0.0
     """s before the first step (Keras starts at 0.1)."""
@@ -43,7 +45,7 @@ class RmsProp(Part):
 
     usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["rmsprop"] = "rmsprop"
-    lr: Positive = 1e-2
+    lr: Rate = 1e-2
     """Learning rate."""
     alpha: Beta = 0.99
     """Keras's rho."""
@@ -60,7 +62,7 @@ class Adam(Part):
 
     usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["adam"] = "adam"
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """Learning rate."""
     beta1: Beta = 0.9
     """Decay of the first moment."""
@@ -77,7 +79,7 @@ class AdamW(Part):
 
     usual_lr: ClassVar = (1e-5, 1e-2)
     kind: Literal["adamw"] = "adamw"
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """Learning rate."""
     beta1: Beta = 0.9
     """Decay of the first moment."""
@@ -91,7 +93,97 @@ class AdamW(Part):
     """On weights only, unless `regularization.include_biases`."""
 
 
-Optimizer = Annotated[Sgd | Adagrad | RmsProp | Adam | AdamW, Field(discriminator="kind")]
+class Adadelta(Part):
+    """s ← ρs + (1-ρ)g²; d = g·√(u + eps)/√(s + eps); u ← ρu + (1-ρ)d²; w ← w - lr·d (Zeiler 2012;
+    `torch.optim.Adadelta`)."""
+
+    usual_lr: ClassVar = (1e-2, 1.0)
+    kind: Literal["adadelta"] = "adadelta"
+    lr: Rate = 1.0
+    """Learning rate."""
+    rho: Beta = 0.9
+    """ρ (Keras: 0.95)."""
+    eps: Positive = 1e-6
+    """Inside both roots."""
+
+
+class Adamax(Part):
+    """Adam with u ← max(β₂u, |g| + eps) for the second moment: w ← w - lr·m̂/u (Kingma & Ba 2015;
+    `torch.optim.Adamax`)."""
+
+    usual_lr: ClassVar = (1e-5, 1e-2)
+    kind: Literal["adamax"] = "adamax"
+    lr: Rate = 2e-3
+    """Learning rate."""
+    beta1: Beta = 0.9
+    """Decay of the first moment."""
+    beta2: Beta = 0.999
+    """Decay of the largest gradient."""
+    eps: Positive = 1e-8
+    """Added to |g|."""
+
+
+class Nadam(Part):
+    """Adam with Nesterov's momentum, μₜ = β₁(1 - ½·0.96^(t·momentum_decay)) (Dozat 2016; `torch.optim.NAdam`)."""
+
+    usual_lr: ClassVar = (1e-5, 1e-2)
+    kind: Literal["nadam"] = "nadam"
+    lr: Rate = 2e-3
+    """Learning rate."""
+    beta1: Beta = 0.9
+    """Decay of the first moment."""
+    beta2: Beta = 0.999
+    """Decay of the second moment."""
+    eps: Positive = 1e-8
+    """Added after the bias correction."""
+    momentum_decay: NonNegative = 4e-3
+    """How fast μ grows to β₁."""
+
+
+class Radam(Part):
+    """Adam that takes plain momentum steps until the variance of 1/√v̂ can be estimated, then rectifies it
+    (Liu et al. 2020; `torch.optim.RAdam`)."""
+
+    usual_lr: ClassVar = (1e-5, 1e-2)
+    kind: Literal["radam"] = "radam"
+    lr: Rate = 1e-3
+    """Learning rate."""
+    beta1: Beta = 0.9
+    """Decay of the first moment."""
+    beta2: Beta = 0.999
+    """Decay of the second moment."""
+    eps: Positive = 1e-8
+    """Added to √v, before the bias correction."""
+
+
+class Muon(Part):
+    """Momentum whose step is orthogonalised by Newton-Schulz, for the weights of dense layers; adamw with the same lr
+    and decay for everything else (Jordan et al. 2024; `torch.optim.Muon`, `adjust_lr_fn='match_rms_adamw'`, which
+    gives its steps the size of adamw's)."""
+
+    usual_lr: ClassVar = (1e-5, 1e-2)
+    kind: Literal["muon"] = "muon"
+    lr: Rate = 1e-3
+    """Learning rate."""
+    momentum: Beta = 0.95
+    """Decay of the momentum."""
+    nesterov: Flag = True
+    """Look ahead along the momentum."""
+    steps: Annotated[Count, Field(le=50)] = 5
+    """Newton-Schulz iterations, in bfloat16."""
+    weight_decay: NonNegative = 1e-2
+    """Decoupled, on weights only, unless `regularization.include_biases`."""
+    beta1: Beta = 0.9
+    """adamw's decay of the first moment."""
+    beta2: Beta = 0.999
+    """adamw's decay of the second moment."""
+    eps: Positive = 1e-8
+    """adamw's eps."""
+
+
+Optimizer = Annotated[
+    Sgd | Adagrad | Adadelta | RmsProp | Adam | AdamW | Adamax | Nadam | Radam | Muon, Field(discriminator="kind")
+]
 
 
 class Regularization(Part):
@@ -103,6 +195,9 @@ class Regularization(Part):
     """λ of λΣw² (Keras's factor): adds 2λw to the gradient."""
     weight_decay: NonNegative = 0.0
     """Decoupled: w ← w(1 - lr·weight_decay) before each step, whatever the optimizer. For adamw set its own field."""
+    max_norm: Positive | None = None
+    """After each step, scales the incoming weights of each unit (of a convolution: of each channel) down to this L2
+    norm (Keras's `MaxNorm`)."""
     include_biases: Flag = False
     """Also on biases and norm parameters."""
 

@@ -102,7 +102,7 @@ def test_all_faults_are_told_at_once_each_with_its_mend(client: TestClient) -> N
         {
             "pointer": "/batch_size",
             "code": "int_type",
-            "detail": "Must be a valid integer. Or: Must be 'full' or 'auto'.",
+            "detail": "Must be a valid integer. Or: Must be 'full' or 'auto'. Or: Must be an object.",
         },
         {
             "pointer": "/x",

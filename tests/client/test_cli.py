@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from client import cli
-from tests.client.conftest import Canned, file, job, progress, said, stream
+from tests.client.conftest import Canned, Reply, file, job, progress, said, stream
 
 CONFUSION = {"labels": ["cat", "dog"], "matrix": [[9, 1], [0, 10]]}
 DONE = job(
@@ -127,3 +127,49 @@ def test_ctrl_c_leaves_the_job_alone(service: Canned) -> None:
         _, err = process.communicate(timeout=10)
     assert (process.returncode, service.calls()) == (130, ["GET /v1/jobs/job_1/events"])
     assert "Come back with: fitd follow job_1" in err
+
+
+def test_rows_are_predicted_from_a_file_or_the_command_line(
+    service: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {"label": "cat", "probabilities": {"cat": 0.75, "dog": 0.25}}
+    service.say("POST /v1/jobs/job_1/predict", said({"data": [one, one]}))
+    (tmp_path / "rows.csv").write_text('"weight, kg", name\n4.5,"Tom ""T"""\n,Rex\n')
+    assert run(service, "predict", "job_1", str(tmp_path / "rows.csv"), "--row", '{"name": null}') == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert (lines[0], lines[2:]) == (["row", "label", "cat", "dog"], [[n, "cat", "0.75", "0.25"] for n in "12"])
+    sent = [{"name": None}, {"weight, kg": "4.5", "name": 'Tom "T"'}, {"weight, kg": "", "name": "Rex"}]
+    assert json.loads(service.seen[0].body) == {"rows": sent}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.json", '[{"x": 1}, {"x": 2}]', 2),
+        ("a.json", '{"x": 1}', 1),
+        ("a.jsonl", '{"x": 1}\n\n{"x": 2}\n', 2),
+        ("a.tsv", "x\ty\n1\t2\n", 1),
+        ("a.json", "[1]", 0),
+        ("a.jsonl", "x", 0),
+        ("a.csv", "x,y\n1\n", 0),
+        ("a.csv", "x\n1,2\n", 0),
+    ],
+)
+def test_rows_come_in_several_kinds_of_files(service: Canned, tmp_path: Path, name: str, text: str, rows: int) -> None:
+    service.say("POST /v1/jobs/job_1/predict", said({"data": []}))
+    (tmp_path / name).write_text(text)
+    assert run(service, "predict", "job_1", str(tmp_path / name)) == (0 if rows else 2)
+    assert [len(json.loads(seen.body)["rows"]) for seen in service.seen] == ([rows] if rows else [])
+
+
+def test_the_report_is_fetched_and_its_path_printed(
+    service: Canned, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    service.say("GET /v1/jobs/job_1/artifacts", said({"data": [file("report.html", b"<!doctype html>")]}))
+    service.say("GET /files/report.html", Reply(b"<!doctype html>"))
+    assert run(service, "report", "job_1", "--to", str(tmp_path), "--open") == 0
+    path = tmp_path / "job_1" / "report.html"
+    assert (capsys.readouterr().out, path.read_bytes()) == (f"{path}\n", b"<!doctype html>")
+    assert shown == [path.as_uri()]

@@ -149,3 +149,12 @@ def test_small_changes_are_sent_as_they_are(service: Canned) -> None:
     with Client(service.url) as fitd:
         assert fitd.patch("job_1", name="new").name == "new"
     assert json.loads(service.seen[0].body) == {"name": "new"}
+
+
+def test_many_rows_are_predicted_a_thousand_at_a_time(service: Canned) -> None:
+    pages = [said({"data": [{"values": {"y": float(n)}}]}) for n in (1, 2)]
+    service.say("POST /v1/jobs/job_1/predict", *pages)
+    with Client(service.url) as fitd:
+        found = fitd.predict("job_1", [{"x": n} for n in range(1200)])
+    assert [one.values for one in found] == [{"y": 1.0}, {"y": 2.0}]
+    assert [len(json.loads(seen.body)["rows"]) for seen in service.seen] == [1000, 200]

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -31,7 +32,8 @@ def test_a_spec_becomes_a_model_with_history_checkpoints_and_score(client: Clien
     assert (job.best.checkpoint_id, job.best.epoch) == (best.id, best.epoch)
     names = {file.name for file in client.artifacts(job.id)}
     assert names == {
-        "model.safetensors", "preprocess.json", "resolved_spec.json", "metrics.json", "history.csv", "curves.svg"
+        "model.safetensors", "model.onnx", "preprocess.json", "resolved_spec.json", "metrics.json", "history.csv",
+        "curves.svg", "diagnostics.json", "gradient_flow.svg", "report.json", "report.html", "model_card.md",
     }  # fmt: skip
 
 
@@ -113,3 +115,24 @@ def test_an_impossible_spec_is_refused_with_every_fault(client: Client) -> None:
         client.submit(digits(optimizer=optimizer, early_stopping={"monitor": "val_f1"}, scaler=scaler))
     pointers = {fault.pointer for fault in refused.value.errors}
     assert pointers == {"/optimizer/nesterov", "/early_stopping/monitor", "/scaler/high"}
+
+
+def test_predictions_score_as_the_run_did(client: Client) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "size": None if n % 11 == 0 else n % 17,
+            "colour": ["red", "blue", None][n % 3],
+            "built": f"{2000 + n % 20}-05-01",
+            "price": n % 17 * 2.5 + n % 3 * 7 + n % 20,
+        }
+        for n in range(200)
+    ]
+    held = rows[150:] + [row | {"colour": "green"} for row in rows[150:160]]
+    split = {"kind": "given", "test": {"source": "rows", "rows": held}}
+    spec = {"dataset": {"source": "rows", "rows": rows[:150]}, "split": split, "target": "price", "task": "regression"}
+    job = client.wait(client.submit({**spec, "epochs": 20, "ensemble": {"members": 3}}).id, timeout=60)
+    assert job.test is not None, job.error
+    found = client.predict(job.id, held)
+    errors = [one.values["price"] - row["price"] for one, row in zip(found, held, strict=True)]
+    rmse = (sum(error**2 for error in errors) / len(errors)) ** 0.5
+    assert rmse == pytest.approx(job.test["rmse"], rel=1e-5)

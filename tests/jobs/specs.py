@@ -87,8 +87,9 @@ rates = st.floats(0, 0.9)
 small = st.floats(1e-5, 0.1)
 shares = st.floats(0, 0.4)
 inits = kinds(
-    "auto", "zeros", "normal", "uniform", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform", "lecun_normal"
-)
+    "auto", "zeros", "normal", "uniform", "xavier_normal", "xavier_uniform", "he_normal", "he_uniform", "lecun_normal",
+    "lecun_uniform", "orthogonal"
+) | kinds("normal", "xavier_normal", "he_normal", "lecun_normal", truncated=flags, bias=small)  # fmt: skip
 any_shape = (
     kinds("activation", function=st.just("relu")).map(lambda layer: {"function": "tanh"} | layer)
     | kinds("dropout").flatmap(lambda layer: rates.map(lambda rate: layer | {"rate": rate}))
@@ -133,7 +134,9 @@ warmups = st.none() | st.fixed_dictionaries({"length": few, "unit": st.sampled_f
 units = st.sampled_from(["step", "epoch"])
 schedules = (
     kinds("constant", warmup=warmups)
-    | kinds("cosine", warmup=warmups, unit=units, length=few | st.just("auto"))
+    | kinds("cosine", "linear", "polynomial", "one_cycle", warmup=warmups, unit=units, length=few | st.just("auto"))
+    | kinds("multistep", warmup=warmups, unit=units).map(lambda schedule: schedule | {"milestones": [2, 5]})
+    | kinds("inverse_time", warmup=warmups, unit=units, size=few).map(lambda schedule: schedule | {"rate": 0.1})
     | kinds("step", warmup=warmups, unit=units).map(lambda schedule: schedule | {"size": 3})
     | kinds("exponential", unit=units).map(lambda schedule: schedule | {"gamma": 0.9})
     | monitored.map(lambda plateau: {"kind": "plateau"} | plateau)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobs.spec.model import Init, Layer, Sequential
+from jobs.spec.init import HeNormal, Init
+from jobs.spec.model import Layer, Sequential
 
 from .specs import FUNCTIONS, PICTURES, TWO, notices, resolve, why
 
@@ -91,15 +92,24 @@ def test_layers_within_a_residual_block_are_decided_too() -> None:
 
 
 def test_a_layer_takes_its_own_start_before_the_jobs() -> None:
-    own, shared = {"kind": "normal", "std": 0.5}, {"kind": "uniform", "bound": 0.1}
+    own = {"kind": "normal", "std": 0.5, "truncated": True, "bias": 0.1}
+    shared = {"kind": "uniform", "bound": 0.1, "bias": 0.0}
     resolved = resolve(model=stack(dense(init=own), dense()), init=shared)
     assert [init.model_dump() for init in inits(model=stack(dense(init=own), dense()), init=shared)] == [own, shared]
     assert why(resolved, "/model/layers/1/init") == (shared, "init.job")
     assert resolved.spec.init.model_dump() == shared
 
 
+def test_a_bias_comes_with_the_start_that_says_so() -> None:
+    changes: dict[str, Any] = {"model": {"kind": "mlp", "hidden": [3]}, "init": {"kind": "he_normal", "bias": 0.1}}
+    assert inits(**changes) == [resolve(**changes).spec.init] == [HeNormal(bias=0.1)]
+
+
 def test_the_output_layer_starts_by_xavier() -> None:
-    assert why(resolve(TWO), "/init") == ({"kind": "xavier_uniform", "gain": 1.0}, "init.output")
+    assert why(resolve(TWO), "/init") == ({"kind": "xavier_uniform", "gain": 1.0, "bias": 0.0}, "init.output")
+
+
+SPREAD = ("/model/layers", "init_spread")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,18 @@ def test_the_output_layer_starts_by_xavier() -> None:
             [("/model/layers/0/init", "init_activation")],
         ),
         ({"model": stack(dense(init={"kind": "he_normal"}), activation("relu"))}, []),
+        (
+            {"model": stack(dense(init={"kind": "lecun_uniform"}), activation("relu"))},
+            [("/model/layers/0/init", "init_activation")],
+        ),
+        ({"model": stack(dense(init={"kind": "xavier_normal", "gain": 2**0.5}), activation("relu"))}, []),
+        ({"model": stack(dense(init={"kind": "he_normal", "gain": 0.5}), activation("tanh"))}, []),
+        ({"init": {"kind": "constant", "value": 0.5}}, [("/init", "constant_init")]),
+        ({"init": {"kind": "normal"}, "model": {"kind": "mlp", "hidden": [64]}}, []),
+        ({"init": {"kind": "normal"}, "model": {"kind": "mlp", "hidden": [64] * 6}}, [SPREAD]),
+        ({"init": {"kind": "uniform", "bound": 3.0}, "model": {"kind": "mlp", "hidden": [64] * 6}}, [SPREAD]),
+        ({"init": {"kind": "normal"}, "model": {"kind": "mlp", "hidden": [64] * 6, "batch_norm": True}}, []),
+        ({"init": {"kind": "normal", "std": 0.125}, "model": {"kind": "mlp", "hidden": [64] * 50}}, []),
     ],
 )
 def test_a_start_that_does_not_fit_is_warned_about(changes: dict[str, Any], found: list[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from jobs.spec import shapes
 from jobs.spec.model import Layer
 from jobs.spec.shapes import Misfit, Shape
 from trainer import network
-from trainer.network import Pass
+from trainer.layers import Pass
 
 from .specs import stacks
 
@@ -37,8 +37,8 @@ def outputs(layers: list[Layer], shape: Shape) -> list[Shape]:
     """What really comes out of each layer."""
     net = network.build(layers, shape, [0], "cpu")
     x, found = torch.zeros(1, 2, *shape), []
-    for layer in net.layers:
-        x = layer(x, Pass(False, []))
+    for _, layer in net.layers:
+        x, _ = layer(x, Pass(False, []))
         found.append(tuple(x.shape[2:]))
     return found
 

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from jobs.errors import DataInvalid
 from jobs.spec.job import JobSpec
+from jobs.spec.preprocessing import Embedding
 from trainer import data
 from trainer.data import Data
 
@@ -92,24 +94,6 @@ def test_images_are_channels_first() -> None:
     assert loaded.train.x.unique().tolist() == [level / 16 for level in range(17)]
 
 
-def test_nothing_fitted_depends_on_validation_or_test_rows() -> None:
-    held = pl.col("part") != "train"
-    disturbed = table().with_columns(
-        pl.when(held).then(pl.col("n") * 1e3 + 7).otherwise("n").alias("n"),
-        pl.when(held).then(None).otherwise("gaps").alias("gaps"),
-        pl.when(held).then(pl.lit("new")).otherwise("c").alias("c"),
-        pl.when(held).then(pl.col("z") * -50).otherwise("z").alias("z"),
-    )
-    for task, target in (("classification", "y"), ("regression", "z")):
-        parts: dict[str, Any] = {"split": {"kind": "column", "column": "part"}, "missing": {"indicator": True}}
-        plain, other = (rows(frame, target=target, task=task, **parts) for frame in (table(), disturbed))
-        assert plain.preprocessing == other.preprocessing
-        assert torch.equal(plain.train.x, other.train.x)
-        assert plain.validation
-        assert other.validation
-        assert not torch.equal(plain.validation.x, other.validation.x)
-
-
 def test_columns_that_split_or_are_predicted_are_no_features() -> None:
     loaded = rows(table(), split={"kind": "column", "column": "part"}, features={"exclude": ["c", "z"]})
     assert loaded.preprocessing.model_dump()["features"]["names"] == ["n", "gaps"]
@@ -169,7 +153,7 @@ def test_given_test_rows_of_a_regression_are_scaled_as_training_is() -> None:
 
 def test_a_column_without_values_in_training_is_noted() -> None:
     loaded = told("train", "train", "test", n=[1, 2, 3], e=[None, None, 1.5], y=["a", "b", "a"])
-    assert loaded.notes == ["Column 'e' has no value in any training row: it tells nothing."]
+    assert loaded.notes == ["The same in every training row, which tells nothing: 'e' (1 of 2 inputs)."]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +171,56 @@ def test_a_column_without_values_in_training_is_noted() -> None:
 def test_a_spec_that_does_not_fit_its_data_is_refused(parts: dict[str, Any], words: str) -> None:
     with pytest.raises(DataInvalid, match=words):
         rows(table(), **parts)
+
+
+def test_inputs_that_never_vary_are_noted() -> None:
+    loaded = told("train", "train", "test", n=[1, 1, 3], c=["u", "u", "v"], m=[1, 2, 3], y=["a", "b", "a"])
+    assert loaded.notes == ["The same in every training row, which tells nothing: 'n', 'c=u' (2 of 3 inputs)."]
+
+
+def test_a_rare_class_is_trained_on_wherever_rows_are_drawn() -> None:
+    frame = table(200).with_columns(pl.Series("y", ["a", "b"] * 98 + ["rare", "rare", "odd", "a"]))
+    for seed in range(20):
+        loaded = rows(frame, seed=seed)
+        assert (loaded.train.y.bincount(minlength=4) > 0).all()
+        assert lengths(loaded) == (140, 30, 30)
+    notes = {note for seed in range(20) for note in rows(frame, seed=seed).notes}
+    assert "'odd' had no row to train on: one held-out row of each was exchanged for a training row." in notes
+
+
+def test_embedded_categories_are_places_in_a_table_with_one_row_more() -> None:
+    frame = pl.DataFrame({"c": ["u", "v", "w", "v", "new"], "d": [1, 2, 1, 2, 1], "n": range(5)})
+    parts = {"categories": {"encoding": "embedding"}, "features": {"kinds": {"d": "categorical"}}}
+    given_parts = {"split": {"kind": "column", "column": "part"}, "scaler": {"kind": "none"}}
+    told_frame = frame.with_columns(
+        pl.Series("part", ["train"] * 4 + ["test"]), pl.Series("y", ["a", "b", "a", "b", "a"])
+    )
+    loaded = rows(told_frame, **parts, **given_parts)
+    assert loaded.embeddings == [Embedding(input=1, rows=4, dimension=2), Embedding(input=2, rows=3, dimension=1)]
+    assert loaded.numeric == 1
+    assert loaded.train.x.tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 0], [3, 1, 1]]
+    assert loaded.test is not None
+    assert loaded.test.x.tolist() == [[4, 3, 0]]
+
+
+@pytest.mark.parametrize("kind", ["ordered", "group", "column"])
+def test_several_targets_are_split_and_scaled_each_for_itself(kind: str) -> None:
+    frame = table(120).with_columns(
+        pl.int_range(120, 0, -1).alias("t"), (pl.int_range(120) // 4).alias("g"), (pl.col("z") * 3 + 1).alias("w")
+    )
+    column = {"ordered": "t", "group": "g", "column": "part"}[kind]
+    loaded = rows(frame, target=["z", "n", "w"], task="regression", split={"kind": kind, "column": column})
+    y = np.concatenate([part.y.double() * loaded.target_scale + loaded.target_mean for part in held(loaded)])
+    np.testing.assert_allclose(np.sort(y[:, 0]), np.sort(frame["z"].to_numpy()), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(y[:, 2], y[:, 0] * 3 + 1, rtol=1e-4, atol=1e-4)
+    own = y[: len(loaded.train)]
+    reference = StandardScaler().fit(own)
+    np.testing.assert_allclose(loaded.target_mean, reference.mean_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(loaded.train.y, reference.transform(own), rtol=1e-4, atol=1e-4)
+
+
+def held(loaded: Data) -> list[data.Examples]:
+    return [part for part in (loaded.train, loaded.validation, loaded.test) if part]
 
 
 def test_a_class_that_cannot_be_learnt_is_refused() -> None:

@@ -15,10 +15,11 @@ from sklearn.impute import SimpleImputer
 from jobs.errors import DataInvalid
 from jobs.spec.data import Features, Scaler
 from jobs.spec.job import JobSpec
+from jobs.spec.preprocessing import ImageFeatures, Preprocessing, TableFeatures
 from trainer import preparing, preprocessing
 from trainer.content import Images, Table
+from trainer.encoding import Matrix
 from trainer.preparing import Chosen
-from trainer.preprocessing import ImageFeatures, Matrix, Preprocessing, TableFeatures
 
 SCALERS: list[tuple[dict[str, Any], Any]] = [
     ({"kind": "none"}, scalers.FunctionTransformer()),
@@ -28,6 +29,14 @@ SCALERS: list[tuple[dict[str, Any], Any]] = [
     ({"kind": "robust"}, scalers.RobustScaler()),
     ({"kind": "robust", "q_low": 10.0, "q_high": 80.0}, scalers.RobustScaler(quantile_range=(10, 80))),
     ({"kind": "maxabs"}, scalers.MaxAbsScaler()),
+]
+CURVES: list[tuple[dict[str, Any], Any]] = [
+    ({"kind": "quantile", "n_quantiles": 20}, scalers.QuantileTransformer(n_quantiles=20, subsample=None)),
+    (
+        {"kind": "quantile", "n_quantiles": 5, "output": "normal"},
+        scalers.QuantileTransformer(n_quantiles=5, output_distribution="normal", subsample=None),
+    ),
+    ({"kind": "power"}, scalers.PowerTransformer()),
 ]
 
 
@@ -55,7 +64,7 @@ def numbers() -> Matrix:
     return np.column_stack([x, np.full(200, 5.0), np.full(200, np.nan)])
 
 
-@pytest.mark.parametrize(("scaler", "reference"), SCALERS)
+@pytest.mark.parametrize(("scaler", "reference"), SCALERS + CURVES)
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
 def test_numbers_are_filled_and_scaled_as_by_scikit_learn(
     numbers: Matrix, scaler: dict[str, Any], reference: Any, strategy: str

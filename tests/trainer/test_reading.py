@@ -116,7 +116,7 @@ def test_a_header_is_text_that_differs_from_what_is_below_it(tmp_path: Path, tex
         ("a,b,a\n1,2,3\n", "2 columns are named 'a'"),
         ("a\n1\ninf\n", "Column 'a' holds an infinite number in data row 2"),
         ("a,b\n1,\0\n", "line 2 holds the control byte 0x00"),
-        (gzip.compress(b"a,b\n1,2\n"), "no text"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "no text"),
         (b"\xff\xfea", "UTF-16"),
         (",".join(["a"] * (content.MAX_COLUMNS + 1)) + "\n1\n", "at most 10,000"),
     ],

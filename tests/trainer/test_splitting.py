@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from pydantic import TypeAdapter
+from sklearn.model_selection import GroupShuffleSplit, TimeSeriesSplit, train_test_split
 
 from jobs.errors import DataInvalid
 from jobs.spec.data import Split, sizes
@@ -37,6 +38,26 @@ def test_random_parts_have_the_sizes_that_the_rules_count_with(validation: float
     assert together(parts) == list(range(101))
 
 
+def test_the_test_rows_are_those_that_scikit_learn_holds_out() -> None:
+    frame = pl.DataFrame({"g": [f"g{i % 25:02}" for i in range(100)], "t": np.random.default_rng(0).permutation(100)})
+    classes = [0] * 60 + [1] * 40
+    shares = {"validation": 0.1, "test": 0.2}
+    by_time = frame["t"].arg_sort().to_numpy()
+    *_, (past, future) = TimeSeriesSplit(n_splits=2, test_size=20).split(by_time)
+    ordered = split({"kind": "ordered", "column": "t", **shares}, frame)
+    expected = {
+        "random": train_test_split(range(100), test_size=0.2, random_state=7)[1],
+        "stratified": train_test_split(range(100), test_size=0.2, random_state=7, stratify=classes)[1],
+        "group": next(GroupShuffleSplit(1, test_size=0.2, random_state=7).split(frame, groups=frame["g"]))[1],
+    }
+    column = {"group": {"column": "g"}}
+    for kind, held in expected.items():
+        parts = split({"kind": kind, **column.get(kind, {}), **shares}, frame, classes, seed=7)
+        assert parts.test.tolist() == sorted(held)
+    assert ordered.test.tolist() == by_time[future].tolist()
+    assert [*ordered.train, *ordered.validation] == by_time[past].tolist()
+
+
 def test_the_same_seed_draws_the_same_rows_and_another_draws_others() -> None:
     first, again, other = (split({"kind": "random"}, rows(100), seed=seed).test.tolist() for seed in (3, 3, 4))
     assert first == again != other
@@ -58,6 +79,34 @@ def test_the_only_row_of_a_class_is_trained_on() -> None:
     parts = split({"kind": "stratified"}, rows(51), [0] * 25 + [1] * 25 + [2])
     assert 50 in parts.train
     assert together(parts) == list(range(51))
+
+
+@pytest.mark.parametrize("kind", ["random", "given"])
+def test_every_class_keeps_a_row_to_train_on_and_the_sizes_stay(kind: str) -> None:
+    classes = np.array([0] * 60 + [1] * 36 + [2, 3, 3, 4])
+    how: dict[str, Any] = {"kind": kind, "validation": 0.3}
+    how |= {"test": {"source": "builtin", "name": "iris"}} if kind == "given" else {"test": 0.3}
+    for seed in range(30):
+        parts = split(how, rows(100), classes.tolist(), seed=seed)
+        assert set(classes[parts.train]) == {0, 1, 2, 3, 4}
+        assert counts(parts) == sizes(100, 0.3, 0 if kind == "given" else 0.3)
+        assert together(parts) == list(range(100))
+        assert set(parts.rescued) <= set(parts.train)
+
+
+def test_what_a_random_split_draws_is_not_touched_where_nothing_is_rare() -> None:
+    classes = [0, 1] * 50
+    with_classes, without = (split({"kind": "random"}, rows(100), each) for each in (classes, None))
+    assert with_classes.train.tolist() == without.train.tolist()
+    assert with_classes.rescued.tolist() == []
+
+
+@pytest.mark.parametrize("kind", ["ordered", "group", "column"])
+def test_a_split_that_means_something_is_not_changed_for_a_rare_class(kind: str) -> None:
+    frame = pl.DataFrame({"g": range(20), "part": ["train"] * 18 + ["val", "test"]})
+    how = {"ordered": {}, "group": {"column": "g"}, "column": {"column": "part"}}[kind]
+    parts = split({"kind": kind, **how}, frame, [0, 1] * 9 + [2, 3])
+    assert parts.rescued.tolist() == []
 
 
 def test_too_few_rows_to_stratify_are_refused() -> None:

@@ -39,7 +39,7 @@ def started() -> Iterator[list[Child]]:
 
 def train(started: list[Child], folder: Path, **changes: Any) -> Child:
     spec = resolved(**changes).model_dump_json()
-    started.append(children.start("train", spec, {}, str(folder), None, 1))
+    started.append(children.start("train", spec, "{}", {}, str(folder), None, 1))
     return started[-1]
 
 

@@ -1,0 +1,144 @@
+"""Cells of a row as a `model.onnx` takes them: text is read as in an uploaded file, by the type of training."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.spec.profile import MISSING
+from jobs.spec.signature import ColumnInput, ImageInputs
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII)
+_CODE = re.compile(r"[+-]?0\d")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_DAY = 86_400_000_000
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+
+
+class Misfit(ValueError):
+    """A cell that its column cannot take; the message says what it takes."""
+
+
+Read = Callable[[Any], float | str]
+
+
+def reader(column: ColumnInput) -> Read:
+    """What reads this column's cells.
+
+    Raises, when called:
+        Misfit: the cell is no such thing.
+    """
+    match column.kind:
+        case "number":
+            return _number
+        case "date":
+            return _date
+        case "category":
+            return _Known.of(column.categories).read
+
+
+def _number(cell: Any) -> float:
+    match cell:
+        case None:
+            return math.nan
+        case bool() | int() | float():
+            return float(cell)
+        case str():
+            text = cell.strip()
+            if text in MISSING:
+                return math.nan
+            number = float(text) if _NUMBER.fullmatch(text) else _BOOLEANS.get(text.lower())
+            if number is not None and math.isfinite(number):
+                return number
+    raise Misfit("Must be a number, a boolean, or null where it is missing.")
+
+
+def _date(cell: Any) -> float:
+    if cell is None or (isinstance(cell, str) and cell.strip() in MISSING):
+        return math.nan
+    moment = _microseconds(cell.strip()) if isinstance(cell, str) else None
+    if moment is None:
+        raise Misfit("Must be a date as in 2026-01-31 or 2026-01-31T12:00:00Z, or null where it is missing.")
+    return moment / _PER_DAY
+
+
+def _microseconds(text: str) -> int | None:
+    """Since 1970-01-01, UTC where no offset is given."""
+    if not _MOMENT.fullmatch(text):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The categories of a column, by their text and by the values that they are the text of."""
+
+    texts: frozenset[str]
+    numbers: dict[float, str]
+    moments: dict[int, str]
+    booleans: frozenset[str]
+
+    @classmethod
+    def of(cls, categories: list[str]) -> "_Known":
+        numeric = all(_NUMBER.fullmatch(text) and not _CODE.match(text) for text in categories)
+        moments = {moment: text for text in categories if (moment := _microseconds(text)) is not None}
+        return cls(
+            frozenset(categories),
+            {float(text): text for text in categories} if numeric else {},
+            moments if len(moments) == len(categories) else {},
+            frozenset(categories) if {*categories} <= _BOOLEANS.keys() else frozenset(),
+        )
+
+    def read(self, cell: Any) -> str:
+        """The category's text; that of an unseen one is as it came."""
+        if isinstance(cell, list | dict):
+            raise Misfit("Must be a text, a number, a boolean, or null where it is missing.")
+        text = cell.strip() if isinstance(cell, str) else json.dumps(cell)
+        if cell is None or text in MISSING:
+            return ""
+        if text in self.texts:
+            return text
+        if self.numbers and _NUMBER.fullmatch(text):
+            return self.numbers.get(float(text), text)
+        if self.booleans:
+            return text.lower()
+        moment = _microseconds(text) if self.moments else None
+        return text if moment is None else self.moments.get(moment, text)
+
+
+def pixels(cell: Any, image: ImageInputs) -> npt.NDArray[Any]:
+    """[H, W, C] of nested lists H×W×C, or H×W if there is one channel.
+
+    Raises:
+        Misfit: it is no such image.
+    """
+    shape = (image.height, image.width, image.channels)
+    try:
+        values = np.array(cell)
+    except ValueError:  # lists of different lengths
+        raise _unlike(image) from None
+    if values.dtype.kind not in "iuf" or values.shape not in (shape, shape[:2]) or values.size != math.prod(shape):
+        raise _unlike(image)
+    if image.is_bytes and not ((values >= 0) & (values <= 255) & (values % 1 == 0)).all():
+        raise _unlike(image)
+    if not image.is_bytes and not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise _unlike(image)
+    return values.reshape(shape).astype(np.uint8 if image.is_bytes else np.float32)
+
+
+def _unlike(image: ImageInputs) -> Misfit:
+    shape = f"{image.height} rows of {image.width} pixels"
+    channels = "" if image.channels == 1 else f" of {image.channels} channels"
+    numbers = "whole numbers from 0 to 255" if image.is_bytes else "numbers"
+    return Misfit(f"Must be an image as nested arrays: {shape}{channels}, {numbers}.")

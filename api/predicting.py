@@ -1,0 +1,158 @@
+"""Models held ready to predict."""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from api import cells, faults, runtime
+from jobs import errors
+from jobs.artifacts import Artifacts
+from jobs.errors import Fault
+from jobs.spec.signature import METADATA_KEY, PIXELS, ImageInputs, Signature, TableInputs
+from jobs.tables import File
+
+Row = dict[str, Any]
+Feeds = dict[str, npt.NDArray[Any]]
+
+MOST_MODELS = 64
+NUMBERS_AT_ONCE = 1 << 18
+"""Cells or pixels that go through a network at a time: what lies between its layers is many times as much."""
+
+
+class Model:
+    """A `model.onnx`, loaded."""
+
+    def __init__(self, content: bytes, slots: threading.Semaphore) -> None:
+        """`slots` are as many runs as may go on at a time, over all models."""
+        self._slots = slots
+        self.bytes = len(content)
+        self._session = runtime.session(content)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.signature = Signature.model_validate_json(metadata[METADATA_KEY])
+        inputs = self.signature.inputs
+        self._columns = inputs.columns if isinstance(inputs, TableInputs) else []
+        self._readers = [cells.reader(column) for column in self._columns]
+        used = {column.column for column in self._columns} if isinstance(inputs, TableInputs) else {PIXELS}
+        unused = inputs.unused if isinstance(inputs, TableInputs) else []
+        self._known = used | {*unused, *self.signature.targets}
+
+    def predict(self, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
+        """The outputs by name, for rows as they were uploaded.
+
+        Raises:
+            RowsInvalid: with every cell that does not fit.
+        """
+        found = list(self._unknown(rows))
+        inputs = self.signature.inputs
+        fed = self._image(inputs, rows, found) if isinstance(inputs, ImageInputs) else self._table(rows, found)
+        if not found:
+            outputs = self._run(fed, len(rows))
+            found = list(_overflown(outputs))
+        if found:
+            raise errors.RowsInvalid(found[: faults.MOST])
+        return outputs
+
+    def _run(self, fed: Feeds, rows: int) -> Feeds:
+        step = max(1, NUMBERS_AT_ONCE // sum(array[0].size for array in fed.values()))
+        names = [output.name for output in self._session.get_outputs()]
+        with self._slots:
+            parts = [
+                self._session.run(names, {name: array[start : start + step] for name, array in fed.items()})
+                for start in range(0, rows, step)
+            ]
+        return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
+
+    def _unknown(self, rows: Sequence[Row]) -> Iterator[Fault]:
+        text = "The model was trained on data without this column; remove it or mend its spelling."
+        for index, row in enumerate(rows):
+            for name in row.keys() - self._known:
+                yield _fault([index, name], "unknown_column", text)
+
+    def _table(self, rows: Sequence[Row], found: list[Fault]) -> Feeds:
+        fed: Feeds = {}
+        for column, read in zip(self._columns, self._readers, strict=True):
+            values: list[float | str] = []
+            for index, row in enumerate(rows):
+                try:
+                    values.append(read(row.get(column.column)))
+                except cells.Misfit as error:
+                    found.append(_fault([index, column.column], "wrong_kind", str(error)))
+            dtype = np.object_ if column.kind == "category" else np.float64
+            fed[column.input] = np.array(values, dtype)[:, np.newaxis]
+        return fed
+
+    def _image(self, image: ImageInputs, rows: Sequence[Row], found: list[Fault]) -> Feeds:
+        images = []
+        for index, row in enumerate(rows):
+            try:
+                images.append(cells.pixels(row.get(PIXELS), image))
+            except cells.Misfit as error:
+                found.append(_fault([index, PIXELS], "wrong_kind", str(error)))
+        return {PIXELS: np.stack(images)} if images else {}
+
+
+def _overflown(outputs: dict[str, npt.NDArray[Any]]) -> Iterator[Fault]:
+    numbers = outputs["values"] if "values" in outputs else outputs["probabilities"]
+    for index in np.flatnonzero(~np.isfinite(numbers).all(axis=1)).tolist():
+        yield _fault([index], "too_large", "Its values are too large for the model to say anything.")
+
+
+def _fault(path: list[str | int], code: str, detail: str) -> Fault:
+    return Fault(pointer=faults.pointer(["rows", *path]), code=code, detail=detail)
+
+
+class Models:
+    """The models asked for last, up to so many bytes; each is fetched once and checked by its SHA-256."""
+
+    def __init__(self, artifacts: Artifacts, most_bytes: int) -> None:
+        self._artifacts = artifacts
+        self._most = most_bytes
+        self._held: OrderedDict[str, Model] = OrderedDict()
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def get(self, file: File) -> Model:
+        """The model in this file.
+
+        Raises:
+            NoModel: it is too large to be held, or its bytes are gone.
+        """
+        if file.bytes > self._most:
+            raise errors.NoModel("The model is larger than this service holds: download model.onnx and run it there.")
+        if model := self._find(file.sha256):
+            return model
+        with self._lock:
+            turn = self._turns[file.sha256]
+        with turn:  # whoever comes second finds what the first has loaded
+            model = self._find(file.sha256) or Model(self._fetch(file), self._slots)
+            self._keep(file.sha256, model)
+        return model
+
+    def _find(self, sha256: str) -> Model | None:
+        with self._lock:
+            if sha256 in self._held:
+                self._held.move_to_end(sha256)
+            return self._held.get(sha256)
+
+    def _keep(self, sha256: str, model: Model) -> None:
+        with self._lock:
+            self._turns.pop(sha256, None)
+            self._held[sha256] = model
+            while len(self._held) > MOST_MODELS or sum(one.bytes for one in self._held.values()) > self._most:
+                self._held.popitem(last=False)
+
+    def _fetch(self, file: File) -> bytes:
+        try:
+            content = b"".join(self._artifacts.read(file.path))
+        except FileNotFoundError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise errors.NoModel("The model's bytes are gone from the artifact store, or damaged: train it again.")
+        return content

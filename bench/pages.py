@@ -1,0 +1,21 @@
+"""Markdown: tables, and the part of a document that a bench wrote."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_BETWEEN = re.compile(r"(<!-- measured -->\n).*(<!-- to here -->)", re.DOTALL)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """The first `left` columns hold words, the others numbers."""
+    rule = ["---" if column < left else "--:" for column in range(len(headings))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [headings, rule, *rows])
+
+
+def renew(path: Path, text: str) -> None:
+    """Replaces what was measured before."""
+    page, found = _BETWEEN.subn(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", path.read_text())
+    if not found:
+        raise ValueError(f"{path} has no place for measurements between <!-- measured --> and <!-- to here -->")
+    path.write_text(page)

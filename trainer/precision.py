@@ -1,0 +1,42 @@
+"""Products in fewer bits: which type, and how fp16's small gradients are kept from vanishing."""
+
+from dataclasses import dataclass
+
+import torch
+
+from jobs.spec.job import JobSpec
+
+FIRST_SCALE, GROWTH, GROW_AFTER = 2.0**16, 2.0, 2000
+"""As `torch.amp.GradScaler`: doubled after so many steps without overflow, halved at each."""
+
+
+def low(spec: JobSpec) -> torch.dtype | None:
+    """The type that products are computed in, if not float32."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(spec.precision)
+
+
+@dataclass
+class LossScale:
+    """A factor on the loss, so that gradients in fp16 do not round to 0 (Micikevicius et al. 2018); lanes share it."""
+
+    active: bool
+    factor: float = FIRST_SCALE
+    since: int = 0
+    """Steps since it last changed."""
+
+    def up(self, gradient: torch.Tensor) -> torch.Tensor:
+        """What goes back through the network."""
+        return gradient * self.factor if self.active else gradient
+
+    def down(self, gradients: torch.Tensor) -> bool:
+        """Takes the factor out again; False if a gradient overflowed, and the step must be left out."""
+        if not self.active:
+            return True
+        if not bool(gradients.isfinite().all()):
+            self.factor, self.since = self.factor / GROWTH, 0
+            return False
+        gradients.div_(self.factor)
+        self.since += 1
+        if self.since == GROW_AFTER:
+            self.factor, self.since = self.factor * GROWTH, 0
+        return True
