@@ -37,6 +37,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     """
     # --- device and data, resident for the whole run
     device, decisions = choose_device(spec)
+    _set_up(device, spec.determinism == "strict")
     lanes = lanes or batches.lanes_of(spec)
     train = _on(device, data.train)  # x [N, *shape], y [N] or [N, targets]
     validation = _on(device, data.validation) if data.validation else None
@@ -184,18 +185,22 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
 
 
 def choose_device(spec: JobSpec) -> tuple[str, list[Decision]]:
-    """The device of this run, set up as `determinism` asks; `cuda` where there is none is the owner's to mend."""
-    strict = spec.determinism == "strict"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with a fixed workspace
-    torch.use_deterministic_algorithms(strict)
-    torch.backends.cudnn.benchmark = not strict
-    torch.set_float32_matmul_precision("highest" if strict else "high")
+    """The device of this run; `cuda` where there is none is the worker's owner's to mend."""
     if spec.device != "auto":
         return spec.device, []
     found = torch.cuda.is_available()
     device = "cuda" if found else "cpu"
     why = torch.cuda.get_device_name() if found else "This worker has no GPU."
     return device, [Decision(path="/device", requested="auto", value=device, rule="device.present", why=why)]
+
+
+def _set_up(device: str, strict: bool) -> None:
+    """A GPU repeats itself only if told to; a processor always does."""
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants a fixed workspace for that
+        torch.use_deterministic_algorithms(strict)
+        torch.backends.cudnn.benchmark = not strict
+        torch.set_float32_matmul_precision("highest" if strict else "high")
 
 
 def _on(device: str, examples: Examples) -> Examples:

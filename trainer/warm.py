@@ -1,7 +1,7 @@
 """Imported once by the process that training processes are forked from, so that they start in milliseconds.
 
 Nothing here may start a thread or touch CUDA: a fork would copy neither. polars starts threads when imported, so it is
-imported by each child itself. An optimizer is built because torch imports half of itself at the first one.
+imported by each child itself.
 """
 
 import jinja2
@@ -13,7 +13,5 @@ import sklearn.preprocessing
 import torch
 
 from trainer import runtime
-
-torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
 __all__ = ["jinja2", "onnx", "runtime", "safetensors", "sklearn", "torch"]
