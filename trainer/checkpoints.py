@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from jobs.errors import DataInvalid
 from trainer.parameters import Tensors
-from trainer.state import Snapshot
+from trainer.snapshots import Snapshot
 
 
 def build() -> dict[str, JsonValue]:

@@ -12,14 +12,15 @@ from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
-from trainer import augmentation, batches, findings, flow, losses, network, precision, scores, trials
+from trainer import augmentation, batches, findings, flow, losses, network, precision, scores, snapshots, trials
 from trainer.batches import Lane
 from trainer.data import Data, Examples
 from trainer.layers import Pass
 from trainer.objective import Objective
 from trainer.optimizers import Updater
 from trainer.reports import Finished, Progress, Started, StopReason
-from trainer.state import Moment, Snapshot, State
+from trainer.snapshots import Snapshot
+from trainer.state import Moment, State
 from trainer.step import Step
 
 REPORT_SECONDS = 0.5
@@ -59,7 +60,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     # --- everything that changes while training; what only a try can tell is found before
     if resume:
         state = State.fresh(spec, net, make.updater, lanes, [0.0] * len(lanes))
-        state.restore(resume)
+        snapshots.restore(state, resume)
     else:
         size, rates, found = trials.settle(spec, make, train, lanes)
         state = State.fresh(spec, net, make.updater, lanes, rates)

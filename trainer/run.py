@@ -13,7 +13,7 @@ import torch
 
 from jobs.spec.explained import UNKNOWN, Background
 from jobs.spec.job import JobSpec
-from trainer import checkpoints, data, results, threads
+from trainer import checkpoints, data, results, snapshots, threads
 from trainer.fit import fit
 from trainer.reports import Finished, Progress, Saved, Started
 from trainer.state import Moment
@@ -100,7 +100,7 @@ class _Keeper:
             if policy.save_weights_only:
                 checkpoints.write_tensors(self.folder / name, moment.state.network.state(), {})
             else:
-                checkpoints.write(self.folder / name, moment.state.snapshot())
+                checkpoints.write(self.folder / name, snapshots.take(moment.state))
             yield _saved("checkpoint", name, report, resumable=not policy.save_weights_only)
 
 

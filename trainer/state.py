@@ -1,10 +1,7 @@
-"""Everything that changes while a model is trained, and how it is written down and taken up again."""
+"""Everything that changes while a model is trained, and what becomes of it at the end of an epoch and of the run."""
 
-import copy
-import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -12,7 +9,6 @@ from pydantic import JsonValue
 from jobs.spec.explained import Decision, Flow
 from jobs.spec.job import JobSpec
 from jobs.spec.schedule import Plateau
-from jobs.spec.values import Part
 from trainer import batches, schedules
 from trainer.batches import Lane
 from trainer.network import Network
@@ -22,16 +18,6 @@ from trainer.precision import LossScale
 from trainer.reports import BestEpoch, Finished, Member, Point, Progress, Started
 from trainer.schedules import PlateauState
 from trainer.stopping import Best, Patience
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything that a run needs to go on as if it had never stopped."""
-
-    step: int
-    epoch: int
-    tensors: Tensors
-    state: dict[str, JsonValue]
 
 
 @dataclass
@@ -239,88 +225,6 @@ class State:
     def best_weights(self) -> Tensors:
         """Of the best epoch, by name; the current ones before there is a best."""
         return self.network.named(self.kept) if self.kept else self.network.state()
-
-    # --- written down and taken up again
-
-    def snapshot(self) -> Snapshot:
-        """All of it; nothing in it changes when training goes on."""
-        tensors = {f"network/{name}": tensor for name, tensor in self.network.numbers().items()}
-        tensors |= {f"kept/{name}": tensor for name, tensor in self.kept.items()}
-        tensors |= {f"delivered/{name}": tensor for name, tensor in self.delivered.items()}
-        tensors |= {f"optimizer/{name}": tensor for name, tensor in self.updater.state.items()}
-        tensors |= {"lost": self.lost, "right": self.right}
-        tensors |= {f"generator/{lane}": generator.get_state() for lane, generator in enumerate(self.generators)}
-        tensors |= _tables(self.history)
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        return Snapshot(self.step, self.epoch, copies, self._scalars())
-
-    def _scalars(self) -> dict[str, JsonValue]:
-        parts = {name: [dataclasses.asdict(one) for one in getattr(self, name)] for name in PER_LANE}
-        plain = {name: copy.deepcopy(getattr(self, name)) for name in PLAIN}
-        listed = {name: [one.model_dump(mode="json") for one in getattr(self, name)] for name in LISTED}
-        return plain | parts | listed | {"scale": dataclasses.asdict(self.scale)}
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot of a run with the same spec."""
-        tensors, scalars = snapshot.tensors, dict[str, Any](snapshot.state)
-        device = self.lost.device
-        for now, prefix in ((self.network.numbers(), "network/"), (self.updater.state, "optimizer/")):
-            for name, tensor in now.items():
-                tensor.copy_(tensors[prefix + name])
-        self.kept = {name: tensor.to(device) for name, tensor in _below(tensors, "kept/").items()}
-        self.delivered = {name: tensor.to(device) for name, tensor in _below(tensors, "delivered/").items()}
-        self.history = _points(_below(tensors, "history/"))
-        self.reported = len(self.history)
-        self.lost.copy_(tensors["lost"])
-        self.right.copy_(tensors["right"])
-        for lane, generator in enumerate(self.generators):
-            generator.set_state(tensors[f"generator/{lane}"])
-        for name in PLAIN:
-            setattr(self, name, scalars[name])
-        for name, part in PER_LANE.items():
-            setattr(self, name, [part(**values) for values in scalars[name]])
-        self.scale = LossScale(**scalars["scale"])
-        for name, one in LISTED.items():
-            setattr(self, name, [one.model_validate(values) for values in scalars[name]])
-
-
-PLAIN = (
-    "step",
-    "updates",
-    "epoch",
-    "seen",
-    "seconds",
-    "batch_size",
-    "base_lr",
-    "lr",
-    "stopped",
-    "delivered_epoch",
-    "metrics",
-    "latest",
-)
-"""Fields of the state that JSON can hold as they are,"""
-PER_LANE: dict[str, type] = {"plateau": PlateauState, "best": Best, "patience": Patience}
-"""those that are one object per lane,"""
-LISTED: dict[str, type[Part]] = {"decisions": Decision, "flows": Flow}
-"""and those that are lists of what is reported."""
-
-
-def _below(tensors: Tensors, prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _tables(points: list[Point]) -> Tensors:
-    """Each metric as [n, 4]: place in the history, step, epoch, value."""
-    rows: dict[str, list[tuple[float, ...]]] = {}
-    for place, one in enumerate(points):
-        value = float(one.nonfinite) if one.nonfinite else one.value or 0.0
-        rows.setdefault(f"history/{one.name}", []).append((place, one.step, one.epoch, value))
-    return {name: torch.tensor(table, dtype=torch.float64) for name, table in rows.items()}
-
-
-def _points(tables: Tensors) -> list[Point]:
-    rows = [(place, name, step, epoch, value) for name, t in tables.items() for place, step, epoch, value in t.tolist()]
-    return [point(name, int(step), int(epoch), value) for _, name, step, epoch, value in sorted(rows)]
 
 
 def point(name: str, step: int, epoch: int, value: float) -> Point:

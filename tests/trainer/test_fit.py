@@ -9,13 +9,13 @@ import torch
 
 from jobs.spec.job import JobSpec
 from tests.trainer.samples import loaded, resolved
-from trainer import batches, trials
+from trainer import batches, snapshots, trials
 from trainer.batches import Lane
 from trainer.fit import fit
 from trainer.parameters import Tensors
 from trainer.precision import LossScale
 from trainer.reports import Finished, Progress, Started
-from trainer.state import Snapshot
+from trainer.snapshots import Snapshot
 from trainer.step import Step
 
 VARIETY: dict[str, dict[str, Any]] = {
@@ -62,7 +62,7 @@ VARIETY: dict[str, dict[str, Any]] = {
 def weights(spec: JobSpec, resume: Snapshot | None = None) -> Tensors:
     *_, last = fit(spec, loaded(spec), resume)
     assert isinstance(last.report, Finished)
-    return last.state.snapshot().tensors
+    return snapshots.take(last.state).tensors
 
 
 def assert_same_bits(one: Tensors, other: Tensors) -> None:
@@ -101,7 +101,7 @@ def test_the_same_spec_gives_the_same_bits(name: str) -> None:
 def test_a_resumed_run_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.fit.REPORT_SECONDS", 0.0)  # a report after every step, mid-epoch ones included
     spec = resolved(**VARIETY[name])
-    moments = [moment.state.snapshot() for moment in fit(spec, loaded(spec))]
+    moments = [snapshots.take(moment.state) for moment in fit(spec, loaded(spec))]
     middle = moments[len(moments) // 2]
     assert_same_bits(weights(spec), weights(spec, middle))
 
