@@ -162,9 +162,7 @@ def _draw(half: Half, dice: random.Random) -> Setup:
     others = dice.choice(schedules)
     if batch == "full" and model["kind"] == "cnn":
         batch, epochs = 64, 6
-    return Setup(
-        "held_out", dataset, model, dice.choice(OPTIMIZERS), batch, epochs, {"seed": dice.randrange(100), **others}
-    )
+    return Setup(half, dataset, model, dice.choice(OPTIMIZERS), batch, epochs, {"seed": dice.randrange(100), **others})
 
 
 SETUPS += drawn("tuning", 32, 2026) + drawn("held_out", 32, 7)
