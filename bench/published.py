@@ -173,7 +173,7 @@ def _run(spec: JobSpec, loaded: data.Data) -> Run:
 def _report(rows: list[Row]) -> str:
     """The table, and where the figures come from."""
     command = " ".join(["python -m bench.published", *sys.argv[1:]])
-    headings = ("spec", "score", "published by", "fitd", "± ", "published", "difference", "target", "", "seconds")
+    headings = ("spec", "score", "published by", "fitd", "±", "published", "difference", "target", "", "seconds")
     lines = [_line(row, number) for number, row in enumerate(rows, start=1)]
     sources = "\n".join(f"{number}. {row.theirs.source}" for number, row in enumerate(rows, start=1))
     return f"`{command}` on {machine.processor()}\n\n{pages.table(headings, lines, left=3)}\n\n{sources}"

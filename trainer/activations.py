@@ -22,22 +22,24 @@ def build(spec: Activation) -> tuple[Function, Derivative]:
     slope = spec.negative_slope
     match spec.function:
         case "sigmoid":
-            return torch.sigmoid, lambda g, x, y: aten.sigmoid_backward(g, y)
+            return torch.sigmoid, lambda g, x, y: aten.sigmoid_backward.default(g, y)
         case "tanh":
-            return torch.tanh, lambda g, x, y: aten.tanh_backward(g, y)
+            return torch.tanh, lambda g, x, y: aten.tanh_backward.default(g, y)
         case "softmax":
-            return lambda x: x.softmax(2), lambda g, x, y: aten._softmax_backward_data(g, y, 2, x.dtype)
+            return lambda x: x.softmax(2), lambda g, x, y: aten._softmax_backward_data.default(g, y, 2, x.dtype)
         case "relu":
-            return torch.relu, lambda g, x, y: aten.threshold_backward(g, y, 0)
+            return torch.relu, lambda g, x, y: aten.threshold_backward.default(g, y, 0)
         case "leaky_relu":
-            return lambda x: F.leaky_relu(x, slope), lambda g, x, y: aten.leaky_relu_backward(g, x, slope, False)
+            return lambda x: F.leaky_relu(x, slope), lambda g, x, y: aten.leaky_relu_backward.default(
+                g, x, slope, False
+            )
         case "elu":
-            return F.elu, lambda g, x, y: aten.elu_backward(g, 1.0, 1.0, 1.0, False, x)
+            return F.elu, lambda g, x, y: aten.elu_backward.default(g, 1.0, 1.0, 1.0, False, x)
         case "selu":
-            return F.selu, lambda g, x, y: aten.elu_backward(g, SELU_ALPHA, SELU_SCALE, 1.0, False, x)
+            return F.selu, lambda g, x, y: aten.elu_backward.default(g, SELU_ALPHA, SELU_SCALE, 1.0, False, x)
         case "gelu":
-            return F.gelu, lambda g, x, y: aten.gelu_backward(g, x)
+            return F.gelu, lambda g, x, y: aten.gelu_backward.default(g, x)
         case "silu":
-            return F.silu, lambda g, x, y: aten.silu_backward(g, x)
+            return F.silu, lambda g, x, y: aten.silu_backward.default(g, x)
         case _:
             assert_never(spec.function)

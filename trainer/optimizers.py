@@ -6,7 +6,7 @@ torch's fused kernels are used where there is one. Lanes never touch each other.
 
 import math
 from collections.abc import Callable
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import torch
 
@@ -35,6 +35,16 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of Muon's quintic iteration (Jordan et al. 2024)."""
 
 
+class Lanes(NamedTuple):
+    """What an update moves of some lanes; views."""
+
+    weights: torch.Tensor
+    gradients: torch.Tensor
+    penalised: torch.Tensor
+    """The weights that decay."""
+    state: Tensors
+
+
 class Updater:
     """One optimizer step: penalties into the gradients, clipping, decoupled decay, the optimizer, the norm's bound."""
 
@@ -47,25 +57,26 @@ class Updater:
         self.penalised = parameters.values[:, :penalised]
         self.penalised_gradients = parameters.gradients[:, :penalised]
         self.update, self.state = build(spec.optimizer, parameters)
+        self.together = [self._lanes(slice(None))]
+        self.apart = [self._lanes(slice(lane, lane + 1)) for lane in range(len(parameters.values))]
 
     def step(self, lrs: list[float], count: int) -> None:
         """Moves the weights along their gradients, at one learning rate per lane. `count` is 1 at the first step."""
         gradients.penalise(self.penalised, self.penalised_gradients, self.penalties)
         if self.clip:
             gradients.clip(self.parameters, self.clip)
-        if min(lrs) == max(lrs):
-            self._move(slice(None), lrs[0], count)
-        else:
-            for lane, lr in enumerate(lrs):
-                self._move(slice(lane, lane + 1), lr, count)
+        alike = min(lrs) == max(lrs)  # nearly always
+        for lanes, lr in zip(self.together if alike else self.apart, lrs, strict=False):
+            if self.decay:
+                lanes.penalised.mul_(1 - lr * self.decay)
+            self.update(lanes.weights, lanes.gradients, lanes.state, lr, count)
         if self.penalties.max_norm is not None:
             gradients.bound(self.parameters, self.penalties.max_norm)
 
-    def _move(self, lanes: slice, lr: float, count: int) -> None:
-        if self.decay:
-            self.penalised[lanes].mul_(1 - lr * self.decay)
-        state = {name: tensor[lanes] for name, tensor in self.state.items()}
-        self.update(self.parameters.values[lanes], self.parameters.gradients[lanes], state, lr, count)
+    def _lanes(self, chosen: slice) -> "Lanes":
+        state = {name: tensor[chosen] for name, tensor in self.state.items()}
+        values, slopes = self.parameters.values[chosen], self.parameters.gradients[chosen]
+        return Lanes(values, slopes, self.penalised[chosen], state)
 
 
 def build(spec: Optimizer, parameters: Parameters) -> tuple[Update, Tensors]:

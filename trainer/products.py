@@ -34,8 +34,10 @@ def to_weight(g: torch.Tensor, x: torch.Tensor, out: torch.Tensor, low: Low) -> 
     elif _is_large(x, g.shape[2]):
         for a, b, written in zip(g, x, out, strict=True):
             written.copy_(_linear(a.t(), b.t(), None))
-    else:
+    elif len(out) == 1:
         torch.bmm(g.mT, x, out=out)
+    else:  # lanes lie far apart in the block, which the product does not like to write to
+        out.copy_(torch.bmm(g.mT, x))
 
 
 def to_input(g: torch.Tensor, weight: torch.Tensor, low: Low) -> torch.Tensor:

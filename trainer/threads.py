@@ -8,9 +8,10 @@ from jobs.spec.job import JobSpec
 from jobs.spec.model import Sequential
 from trainer.data import Data
 
-SMALL_STEP = 1e9
-"""Multiplications and additions of a step, below which a second thread costs more than it brings: on two cores a step
-of 0.2·10⁹ (784-256-128-10, batch 128) took 2.1 ms with one thread and 3.8 ms with two, one of 2·10⁹ 18 and 15 ms."""
+SMALL_STEP = 8e6
+"""Multiplications and additions of a step, below which a second thread costs more than it brings: on two idle cores a
+step of 0.009·10⁹ (16-128-64-10, batch 128) took 170 µs with one thread and 147 with two, one of 0.2·10⁹
+(784-256-128-10) 950 and 690 µs."""
 
 
 def settle(spec: JobSpec, data: Data) -> None:
