@@ -50,6 +50,7 @@ class Snapshot:
 
 def take(state: State) -> Snapshot:
     """Of all of it; nothing in it changes when training goes on."""
+    state.tally()
     tensors = {f"network/{name}": tensor for name, tensor in state.network.numbers().items()}
     tensors |= {f"kept/{name}": tensor for name, tensor in state.kept.items()}
     tensors |= {f"delivered/{name}": tensor for name, tensor in state.delivered.items()}

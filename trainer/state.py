@@ -20,6 +20,10 @@ from trainer.schedules import PlateauState
 from trainer.stopping import Best, Patience
 
 
+ANSWERS = 64
+"""Batches whose answers are counted at once."""
+
+
 @dataclass
 class State:
     """One run. Lists have one entry per lane."""
@@ -49,6 +53,8 @@ class State:
     """Σ loss over this epoch's batches, weighed by rows; [K]."""
     right: torch.Tensor
     """Rows of this epoch classified right; [K]."""
+    answers: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    """Outputs and labels of the last batches, not yet counted: one count of many costs little more than one of few."""
     step: int = 0
     """Batches trained on."""
     updates: int = 0
@@ -112,8 +118,17 @@ class State:
         self.lost.add_(means, alpha=y.shape[1])
         self.seen += y.shape[1]
         if self.spec.task == "classification":
+            self.answers.append((z, y))
+            if len(self.answers) == ANSWERS:
+                self.tally()
+
+    def tally(self) -> None:
+        """Counts the answers that were right. Their numbers are whole: it does not matter when this is done."""
+        if self.answers:
+            z, y = (torch.cat(part, 1) for part in zip(*self.answers, strict=True))
             predicted = (z.squeeze(2) > 0).long() if z.shape[2] == 1 else z.argmax(2)
             self.right += (predicted == y).sum(1)
+            self.answers.clear()
 
     def log_step(self, means: torch.Tensor) -> None:
         """Remembers a batch loss; it is read when the next report is made."""
@@ -156,6 +171,7 @@ class State:
         return any(improved)
 
     def _epoch_metrics(self, measured: list[dict[str, float]] | None) -> list[dict[str, float]]:
+        self.tally()
         losses, right = (self.lost / self.seen).tolist(), (self.right / self.seen).tolist()
         metrics = [{"train_loss": loss} for loss in losses]
         for lane, values in enumerate(metrics):
