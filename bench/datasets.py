@@ -23,9 +23,9 @@ from bench import figures, materials
 from jobs import rules
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
-from trainer import profiling, reading
 from trainer.reports import Finished, Progress, Started
 from trainer.run import run
+from trainer.sources import profiling, reading
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CALIFORNIA = "8 averaged features and no ocean_proximity, another split, target in 100,000 dollars. "

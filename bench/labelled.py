@@ -16,11 +16,13 @@ from bench.suites import Case, Setup
 from jobs import profiles, rules
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
-from trainer import data, findings, profiling, reading
+from trainer import data
 from trainer.data import Data
+from trainer.diagnosis import findings
+from trainer.diagnosis.verdicts import Rate
 from trainer.fit import fit
 from trainer.reports import Finished, Point
-from trainer.verdicts import Rate
+from trainer.sources import profiling, reading
 
 RATES = [float(f"{digit}e{power}") for power in range(-6, 1) for digit in (1, 3)] + [10.0]
 ROWS = 2000

@@ -19,9 +19,10 @@ from bench import figures, machine, materials, pages
 from jobs import rules
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
-from trainer import data, profiling, reading, threads
+from trainer import data, threads
 from trainer.fit import fit
 from trainer.reports import Finished, Progress
+from trainer.sources import profiling, reading
 
 SPECS = Path(__file__).resolve().parents[1] / "examples/published"
 NEAR = 0.005

@@ -20,8 +20,8 @@ import torch
 from bench import labelled, suites
 from bench.suites import Case, Half, Setup
 from jobs.spec.job import JobSpec
-from trainer import findings, flow, verdicts
 from trainer.data import Data
+from trainer.diagnosis import findings, flow, verdicts
 from trainer.fit import fit
 
 Pair = tuple[str, str]

@@ -26,7 +26,7 @@ Value: TypeAlias = int | float | bool | datetime | str
 
 @functools.cache
 def builtin() -> dict[str, DatasetProfile]:
-    """By name. `python -m trainer.builtin` writes the file; a test compares it with the data."""
+    """By name. `python -m trainer.sources.builtin` writes the file; a test compares it with the data."""
     text = resources.files("jobs").joinpath("builtin.json").read_text()
     return {name: DatasetProfile.model_validate(profile) for name, profile in json.loads(text).items()}
 

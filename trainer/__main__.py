@@ -13,9 +13,9 @@ from jobs.spec.data import Builtin, Dataset, GivenSplit, Rows, Upload
 from jobs.spec.explained import Background
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
-from trainer import profiling, reading
 from trainer.reports import Finished, Progress, Saved
 from trainer.run import run
+from trainer.sources import profiling, reading
 
 
 def main() -> int:

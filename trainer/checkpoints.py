@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from jobs.errors import DataInvalid
-from trainer.parameters import Tensors
+from trainer.model.parameters import Tensors
 from trainer.snapshots import Snapshot
 
 

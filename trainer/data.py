@@ -13,10 +13,11 @@ from jobs.errors import DataInvalid
 from jobs.spec.data import Builtin, ColumnSplit, Dataset, GivenSplit, GroupSplit, Rows, Task, Upload
 from jobs.spec.job import JobSpec
 from jobs.spec.preprocessing import Classes, Embedding, ImageFeatures, Preprocessing, Reals, TableFeatures
-from trainer import builtin, columns, leaks, preparing, preprocessing, reading, splitting
-from trainer.content import Images, Index, Table
-from trainer.encoding import Inputs
-from trainer.leaks import Leak
+from trainer.features import leaks, preparing, preprocessing, splitting
+from trainer.features.encoding import Inputs
+from trainer.features.leaks import Leak
+from trainer.sources import builtin, columns, reading
+from trainer.sources.content import Images, Index, Table
 
 SAMPLE_PIXELS = 1 << 16
 """Of the images to check by, in all."""

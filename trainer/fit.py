@@ -12,10 +12,12 @@ from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
-from trainer import augmentation, batches, findings, flow, losses, network, precision, scores, snapshots, trials
+from trainer import augmentation, batches, losses, scores, snapshots, trials
 from trainer.batches import Lane
 from trainer.data import Data, Examples
-from trainer.layers import Pass
+from trainer.diagnosis import findings, flow
+from trainer.model import network, precision
+from trainer.model.layers import Pass
 from trainer.objective import Objective
 from trainer.optimizers import Updater
 from trainer.reports import Finished, Progress, Started, StopReason

@@ -5,7 +5,7 @@ from typing import assert_never
 import torch
 
 from jobs.spec.optimizer import Clip, ClipGlobalNorm, ClipParameterNorm, ClipValue, Regularization
-from trainer.parameters import Parameters
+from trainer.model.parameters import Parameters
 
 
 def penalise(weights: torch.Tensor, gradients: torch.Tensor, penalties: Regularization) -> None:

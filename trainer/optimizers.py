@@ -25,7 +25,7 @@ from jobs.spec.optimizer import (
     Sgd,
 )
 from trainer import gradients
-from trainer.parameters import Layout, Parameters, Tensors
+from trainer.model.parameters import Layout, Parameters, Tensors
 
 Update = Callable[[torch.Tensor, torch.Tensor, Tensors, float, int], None]
 """(weights, gradients, state, learning rate, number of this step from 1) moves weights and state in place. All tensors

@@ -13,7 +13,8 @@ import torch
 
 from jobs.spec.explained import UNKNOWN, Background
 from jobs.spec.job import JobSpec
-from trainer import checkpoints, data, results, snapshots, threads
+from trainer import checkpoints, data, snapshots, threads
+from trainer.account import results
 from trainer.fit import fit
 from trainer.reports import Finished, Progress, Saved, Started
 from trainer.state import Moment

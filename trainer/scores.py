@@ -6,11 +6,12 @@ from pydantic import JsonValue
 from sklearn import metrics as sk
 
 from jobs.spec.job import JobSpec
-from trainer import calibration, ensembles
+from trainer import ensembles
+from trainer.account import calibration
 from trainer.data import Data, Examples
-from trainer.layers import Pass
 from trainer.losses import RowLoss
-from trainer.network import Network
+from trainer.model.layers import Pass
+from trainer.model.network import Network
 
 CHUNK_FLOATS = 1 << 24
 """Input values evaluated at a time, about."""

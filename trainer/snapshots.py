@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from jobs.spec.explained import Decision, Flow
 from jobs.spec.values import Part
-from trainer.parameters import Tensors
-from trainer.precision import LossScale
+from trainer.model.parameters import Tensors
+from trainer.model.precision import LossScale
 from trainer.reports import Point
 from trainer.schedules import PlateauState
 from trainer.state import State, point

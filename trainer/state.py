@@ -11,14 +11,13 @@ from jobs.spec.job import JobSpec
 from jobs.spec.schedule import Plateau
 from trainer import batches, schedules
 from trainer.batches import Lane
-from trainer.network import Network
+from trainer.model.network import Network
+from trainer.model.parameters import Tensors
+from trainer.model.precision import LossScale
 from trainer.optimizers import Updater
-from trainer.parameters import Tensors
-from trainer.precision import LossScale
 from trainer.reports import BestEpoch, Finished, Member, Point, Progress, Started
 from trainer.schedules import PlateauState
 from trainer.stopping import Best, Patience
-
 
 ANSWERS = 64
 """Batches whose answers are counted at once."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.layers import Pass
-from trainer.network import Network
+from trainer.model.layers import Pass
+from trainer.model.network import Network
+from trainer.model.precision import LossScale
 from trainer.objective import Objective, Targets
 from trainer.optimizers import Updater
-from trainer.precision import LossScale
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from pydantic import JsonValue
 from jobs.spec.batch import LargestBatch
 from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
-from trainer import batches, memory, precision
+from trainer import batches, memory
 from trainer.batches import Lane
 from trainer.data import Examples
-from trainer.layers import Pass
+from trainer.model import precision
+from trainer.model.layers import Pass
+from trainer.model.precision import LossScale
 from trainer.objective import Target
-from trainer.precision import LossScale
 from trainer.step import Step
 
 RANGE_STEPS = 100

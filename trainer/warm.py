@@ -12,6 +12,6 @@ import sklearn.model_selection
 import sklearn.preprocessing
 import torch
 
-from trainer import runtime
+from trainer.export import runtime
 
 __all__ = ["jinja2", "onnx", "runtime", "safetensors", "sklearn", "torch"]

@@ -17,8 +17,9 @@ import torch
 from jobs.errors import DataInvalid
 from jobs.spec.explained import Background
 from jobs.spec.job import JobSpec
-from trainer import memory, profiling, reading, run
+from trainer import memory, run
 from trainer.reports import Finished
+from trainer.sources import profiling, reading
 from worker.messages import DRAIN, Drained, Failed, News, Read, Spent
 
 PREVIEW_ROWS = 100

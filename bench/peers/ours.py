@@ -13,9 +13,10 @@ import torch
 from bench.peers.case import Case, Turn, examples, serve
 from jobs import rules
 from jobs.spec.job import JobSpec
-from trainer import data, profiling, reading, threads
+from trainer import data, threads
 from trainer.fit import fit
 from trainer.reports import Progress
+from trainer.sources import profiling, reading
 
 ID = "ds_00000000000000000000000000"
 LANES = int(os.environ.get("FITD_LANES", "1"))

@@ -1,5 +1,5 @@
 """What was fitted on the training rows, as it is saved in `preprocess.json`: from raw columns or pixels to the
-network's inputs. `trainer.encoding` has the arithmetic."""
+network's inputs. `trainer.features.encoding` has the arithmetic."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -65,7 +65,7 @@ class Number(Scaling):
 
 
 class Category(Scaling):
-    """A column of categories, by the names that `trainer.columns.as_text` gives them."""
+    """A column of categories, by the names that `trainer.sources.columns.as_text` gives them."""
 
     name: str
     categories: list[str]

@@ -19,7 +19,8 @@ from jobs.artifacts import Artifacts
 from jobs.spec.signature import ColumnInput, ImageInputs
 from jobs.tables import File
 from tests.trainer import test_export
-from trainer import columns, data, scores
+from trainer import data, scores
+from trainer.sources import columns
 
 Serve = Callable[[Path], str]
 

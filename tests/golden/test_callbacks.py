@@ -62,7 +62,7 @@ def checkpoint(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     )
     x = torch.randn(config["rows"], 2, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr("trainer.data.load", lambda spec, files: as_given(x, x[:, :1]))
-    monkeypatch.setattr("trainer.results.write", lambda *run, **files: [])
+    monkeypatch.setattr("trainer.account.results.write", lambda *run, **files: [])
     reports = list(run.run(spec, {}, tmp_path, None, lambda: False))
     saved = [report for report in reports if isinstance(report, Saved) and report.what == "checkpoint"]
     epochs = [int(word.strip(",")) for word in case["expected"].split() if word.strip(",").isdigit()]

@@ -15,11 +15,12 @@ from jobs.spec.job import JobSpec
 from jobs.spec.model import Activation, Dense
 from tests.golden.cases import Case, each
 from tests.trainer.samples import as_given, laid_down
-from trainer import initializers, losses, network, scores
+from trainer import losses, scores
 from trainer.data import Data
 from trainer.fit import fit
-from trainer.layers import Pass
-from trainer.network import Network
+from trainer.model import initializers, network
+from trainer.model.layers import Pass
+from trainer.model.network import Network
 from trainer.reports import Finished, Progress
 from trainer.state import Moment
 

@@ -17,8 +17,9 @@ from jobs.spec.model import Dense
 from jobs.spec.optimizer import Adam, AdamW, Clip, ClipGlobalNorm, ClipParameterNorm, ClipValue
 from tests.golden.cases import Case, each
 from tests.trainer.samples import resolved
-from trainer import gradients, network, optimizers
-from trainer.network import Network
+from trainer import gradients, optimizers
+from trainer.model import network
+from trainer.model.network import Network
 from trainer.optimizers import Updater
 
 NAMES = {

@@ -11,9 +11,9 @@ from jobs.spec.job import JobSpec
 from jobs.spec.preprocessing import TableFeatures
 from tests.golden.cases import Case, each
 from tests.trainer.samples import laid_down
-from trainer import preparing, preprocessing
-from trainer.content import Table
-from trainer.preparing import Chosen
+from trainer.features import preparing, preprocessing
+from trainer.features.preparing import Chosen
+from trainer.sources.content import Table
 
 Rows = list[list[Any]]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jobs import profiles
 from jobs.spec.profile import MISSING, ColumnProfile
-from trainer import profiling, reading
+from trainer.sources import profiling, reading
 
 MARKS = sorted(MISSING)
 WORDS = st.sampled_from(["a", "b", "B", " a ", "ä", "e", "train", "1_000", "0x1", "1,5", "--", "٣", "T", *MARKS])

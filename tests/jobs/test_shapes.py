@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from jobs.spec import shapes
 from jobs.spec.model import Layer
 from jobs.spec.shapes import Misfit, Shape
-from trainer import network
-from trainer.layers import Pass
+from trainer.model import network
+from trainer.model.layers import Pass
 
 from .specs import stacks
 

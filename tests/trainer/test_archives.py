@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from jobs.errors import DataInvalid
-from trainer import reading
-from trainer.content import Images
+from trainer.sources import reading
+from trainer.sources.content import Images
 
 
 def npz(tmp_path: Path, **arrays: Any) -> Path:

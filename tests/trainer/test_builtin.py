@@ -7,8 +7,8 @@ import polars as pl
 from sklearn import datasets
 
 from jobs.spec.profile import DatasetProfile
-from trainer import builtin
-from trainer.content import Images
+from trainer.sources import builtin
+from trainer.sources.content import Images
 
 
 def rounded(profiles: str) -> Any:

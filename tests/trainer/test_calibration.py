@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from trainer import calibration
-from trainer.content import Index
+from trainer.account import calibration
+from trainer.sources.content import Index
 
 
 def answers(classes: int, rows: int = 500) -> tuple[Index, calibration.Probabilities]:

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trainer import charts
-from trainer.charts import Line
+from trainer.account import charts
+from trainer.account.charts import Line
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,15 @@ from jobs.spec.model import (
 )
 from jobs.spec.preprocessing import Classes, ImageFeatures, Power, Preprocessing, Quantile, Reals, Scaling
 from jobs.spec.signature import ImageInputs, Signature
-from trainer import data, encoding, exporting, graph_features, graph_network, network, preprocessing, runtime, scores
-from trainer.content import Table
+from trainer import data, scores
 from trainer.data import Data
-from trainer.graph import Graph
-from trainer.layers import Pass
-from trainer.parameters import Tensors
+from trainer.export import exporting, graph_features, graph_network, runtime
+from trainer.export.graph import Graph
+from trainer.features import encoding, preprocessing
+from trainer.model import network
+from trainer.model.layers import Pass
+from trainer.model.parameters import Tensors
+from trainer.sources.content import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = ["sigmoid", "tanh", "softmax", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"]
@@ -311,7 +314,7 @@ def test_onnxruntime_is_told_to_report_to_nobody_before_it_is_imported() -> None
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import) and any(alias.name.startswith("onnxruntime") for alias in node.names)
     ]
-    assert sorted(users) == ["api/runtime.py", "trainer/runtime.py"]
+    assert sorted(users) == ["api/runtime.py", "trainer/export/runtime.py"]
     for user in users:
         code = f"import os, {user.removesuffix('.py').replace('/', '.')}; print(len(os.listdir('/proc/self/task')))"
         done = subprocess.run(

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from jobs.spec.explained import Code, Finding, Flow
 from tests.trainer import samples
-from trainer import findings, verdicts
+from trainer.diagnosis import findings, verdicts
+from trainer.diagnosis.verdicts import Verdict
 from trainer.fit import fit
 from trainer.reports import Finished
-from trainer.verdicts import Verdict
 
 WINE = {"source": "builtin", "name": "wine"}
 GOOD = Verdict("good", 1e-3, 1e-3, "", None)

@@ -12,8 +12,8 @@ from tests.trainer.samples import loaded, resolved
 from trainer import batches, snapshots, trials
 from trainer.batches import Lane
 from trainer.fit import fit
-from trainer.parameters import Tensors
-from trainer.precision import LossScale
+from trainer.model.parameters import Tensors
+from trainer.model.precision import LossScale
 from trainer.reports import Finished, Progress, Started
 from trainer.snapshots import Snapshot
 from trainer.step import Step

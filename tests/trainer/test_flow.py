@@ -8,10 +8,11 @@ from jobs.spec.init import HeNormal
 from jobs.spec.loss import Mse
 from jobs.spec.model import Activation, Dense, Layer, Residual
 from tests.trainer import samples
-from trainer import flow, network
 from trainer.data import Examples
+from trainer.diagnosis import flow
+from trainer.diagnosis.flow import Seen
 from trainer.fit import fit
-from trainer.flow import Seen
+from trainer.model import network
 from trainer.objective import Objective
 
 LAYERS: list[Layer] = [

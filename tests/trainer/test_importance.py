@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.inspection import permutation_importance
 
 from jobs.spec.preprocessing import Category, Number, TableFeatures
-from trainer import importance
+from trainer.account import importance
 from trainer.data import Examples
 
 WEIGHTS = torch.tensor([[3.0], [0.0], [-1.0]])

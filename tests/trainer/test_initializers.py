@@ -23,7 +23,7 @@ from jobs.spec.init import (
     Zeros,
 )
 from jobs.spec.model import Conv, Dense, Flatten, Layer
-from trainer import initializers, network
+from trainer.model import initializers, network
 
 SHAPES = [(200, 300), (1000, 7), (3, 4000), (64, 32, 3, 3), (8, 16, 5, 5), (256, 3, 2, 2)]
 """[out, in, *window]; several thousand weights each."""

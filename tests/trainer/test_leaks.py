@@ -8,8 +8,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.tree import DecisionTreeClassifier
 
 from jobs.spec.job import JobSpec
-from trainer import data, leaks
-from trainer.leaks import Leak
+from trainer import data
+from trainer.features import leaks
+from trainer.features.leaks import Leak
 
 
 def found(frame: pl.DataFrame, task: str = "classification", target: str = "y") -> list[Leak]:

@@ -21,9 +21,10 @@ from jobs.spec.model import (
     Residual,
 )
 from jobs.spec.preprocessing import Embedding
-from trainer import activations, network, products, seeds
-from trainer.layers import Pass
-from trainer.network import Network
+from trainer import seeds
+from trainer.model import activations, network, products
+from trainer.model.layers import Pass
+from trainer.model.network import Network
 
 INIT = XavierUniform()
 CLOSE: Any = {"rtol": 1e-4, "atol": 1e-4}

@@ -9,9 +9,10 @@ from jobs.spec.init import HeNormal
 from jobs.spec.model import Dense
 from jobs.spec.optimizer import ClipGlobalNorm, ClipParameterNorm, ClipValue
 from tests.trainer.samples import resolved
-from trainer import gradients, network
-from trainer.layers import Pass
-from trainer.network import Network
+from trainer import gradients
+from trainer.model import network
+from trainer.model.layers import Pass
+from trainer.model.network import Network
 from trainer.optimizers import Updater
 
 LR = 0.05

@@ -16,10 +16,10 @@ from jobs.errors import DataInvalid
 from jobs.spec.data import Features, Scaler
 from jobs.spec.job import JobSpec
 from jobs.spec.preprocessing import ImageFeatures, Preprocessing, TableFeatures
-from trainer import preparing, preprocessing
-from trainer.content import Images, Table
-from trainer.encoding import Matrix
-from trainer.preparing import Chosen
+from trainer.features import preparing, preprocessing
+from trainer.features.encoding import Matrix
+from trainer.features.preparing import Chosen
+from trainer.sources.content import Images, Table
 
 SCALERS: list[tuple[dict[str, Any], Any]] = [
     ({"kind": "none"}, scalers.FunctionTransformer()),

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from jobs.spec.profile import SOME, ColumnProfile, DatasetProfile, ValueCount
-from trainer import profiling
-from trainer.content import Images, Table
+from trainer.sources import profiling
+from trainer.sources.content import Images, Table
 
 
 def column(values: list[Any]) -> ColumnProfile:

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from jobs.errors import DataInvalid
-from trainer import columns, content, delimited, reading
-from trainer.content import Table
+from trainer.sources import columns, content, delimited, reading
+from trainer.sources.content import Table
 
 Cells = dict[str, list[Any]]
 

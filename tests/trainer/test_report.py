@@ -12,10 +12,11 @@ import pytest
 from jobs import profiles, rules
 from jobs.spec.explained import Background, Diagnostics, Finding, Flow, LayerFlow, Operation
 from jobs.spec.job import JobSpec
-from trainer import data, limits, pages, quality, results
+from trainer import data
+from trainer.account import limits, pages, quality, results
+from trainer.account.summary import Summary
 from trainer.fit import fit
 from trainer.reports import Finished
-from trainer.summary import Summary
 
 HOSTILE = "</title><script>alert(1)</script>"
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -19,8 +19,8 @@ from jobs.spec.data import Scaler
 from jobs.spec.preprocessing import Power
 from jobs.spec.profile import MISSING
 from tests.trainer.test_preparing import CURVES, SCALERS, features, frame, inputs
-from trainer import encoding, scalers
-from trainer.encoding import Matrix
+from trainer.features import encoding, scalers
+from trainer.features.encoding import Matrix
 
 ORDINARY = st.floats(-1e4, 1e4) | st.integers(-3, 3).map(float)
 EXTREME = st.sampled_from([0.0, 1e-310, 1e-30, 1.5, 1e30, -1e30, 3.4e38, 1e150, -1e150, 1e300, -1.7e308])
@@ -41,7 +41,11 @@ def expected(reference: Any, strategy: str, train: Matrix, x: Matrix) -> Matrix:
         estimator = clone(reference)
         if hasattr(reference, "n_quantiles"):
             estimator.set_params(n_quantiles=min(reference.n_quantiles, len(train)))
-        result: Matrix = estimator.fit(filled).transform(imputer.transform(x))
+        try:
+            result: Matrix = estimator.fit(filled).transform(imputer.transform(x))
+        except ValueError as error:  # its power transformer checks its own overflow
+            assert "infinity" in str(error)
+            return np.full_like(x, np.inf)
     return result
 
 

@@ -10,8 +10,8 @@ from sklearn.model_selection import GroupShuffleSplit, TimeSeriesSplit, train_te
 
 from jobs.errors import DataInvalid
 from jobs.spec.data import Split, sizes
-from trainer import splitting
-from trainer.splitting import Parts
+from trainer.features import splitting
+from trainer.features.splitting import Parts
 
 
 def split(how: dict[str, Any], frame: pl.DataFrame, classes: list[int] | None = None, seed: int = 0) -> Parts:

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from tests.trainer import samples
-from trainer import findings, verdicts
+from trainer.diagnosis import findings, verdicts
+from trainer.diagnosis.verdicts import Rate
 from trainer.fit import fit
 from trainer.reports import Point
 from trainer.state import point
-from trainer.verdicts import Rate
 
 
 def curve(losses: list[float], lr: float = 1e-3) -> list[Point]:

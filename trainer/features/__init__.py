@@ -1,0 +1,1 @@
+"""From raw columns and pixels to the numbers of the network, fitted on the training rows."""

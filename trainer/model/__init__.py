@@ -1,0 +1,1 @@
+"""The network: K models as one, layers, products, the start of weights."""

@@ -1,0 +1,217 @@
+"""The layers: what each computes, and how a gradient goes back through it.
+
+A layer takes x [K, B, …] and gives y and the way back. Those where speed matters have theirs written out; torch derives
+the others. Weights are looked up when a layer is called, and the way back writes their gradients in place.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from jobs.spec import shapes
+from jobs.spec.model import Activation, BatchNorm, Conv, LayerNorm, Pool
+from trainer.model import activations, products
+from trainer.model.parameters import Tensors
+
+Back = Callable[[torch.Tensor, bool], torch.Tensor]
+"""(gradient of the output, is the input's wanted?) → gradient of the input, or anything if it is not wanted."""
+
+
+@dataclass
+class Pass:
+    """What one pass through the network needs to know besides its input."""
+
+    training: bool
+    generators: list[torch.Generator]
+    """For dropout, one per lane."""
+    low: products.Low = None
+    """The type that products are computed in, if not float32."""
+    trace: list[tuple[str, torch.Tensor]] | None = None
+    """Takes up each layer's output, by the layer's name, where somebody wants to look."""
+
+
+Layer = Callable[[torch.Tensor, Pass], tuple[torch.Tensor, Back]]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The numbers of one layer: `weights` and `gradient` by `weight` and `bias`, `buffers` by their names."""
+
+    weights: Tensors
+    gradient: Tensors
+    buffers: Tensors
+
+
+def flatten(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+    return x.flatten(2), lambda g, wanted: g.reshape(x.shape)
+
+
+def dense(learned: Learned) -> Layer:
+    weight, bias = learned.weights["weight"], learned.weights.get("bias")
+
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        def back(g: torch.Tensor, wanted: bool) -> torch.Tensor:
+            products.to_weight(g, x, learned.gradient["weight"], how.low)
+            if bias is not None:
+                torch.sum(g, 1, out=learned.gradient["bias"])
+            return products.to_input(g, weight, how.low) if wanted else g
+
+        return products.forward(x, weight, bias, how.low), back
+
+    return apply
+
+
+def embedding(learned: Sequence[tuple[int, Learned]]) -> Layer:
+    """Inputs that hold a category's position are replaced by that row of their table, behind the other inputs.
+
+    `learned` has the input and the table [K, rows, dimension] of each.
+    """
+    embedded = [index for index, _ in learned]
+
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        lanes = torch.arange(len(x), device=x.device).unsqueeze(1)
+        others = [index for index in range(x.shape[2]) if index not in embedded]
+        rows = [x[:, :, index].long() for index in embedded]
+        found = [table.weights["weight"][lanes, row] for row, (_, table) in zip(rows, learned, strict=True)]
+
+        def back(g: torch.Tensor, wanted: bool) -> torch.Tensor:
+            sizes = [len(others), *(each.shape[2] for each in found)]
+            for row, (_, table), part in zip(rows, learned, g.split(sizes, 2)[1:], strict=True):
+                table.gradient["weight"].zero_().index_put_((lanes, row), part, accumulate=True)
+            return g  # the embedding comes first: nobody wants its input's gradient
+
+        return torch.cat([x[:, :, others], *found], 2), back
+
+    return apply
+
+
+def activation(spec: Activation) -> Layer:
+    function, derivative = activations.build(spec)
+
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        y = function(x)
+        return y, lambda g, wanted: derivative(g, x, y)
+
+    return apply
+
+
+def dropout(rate: float) -> Layer:
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        if not how.training or rate == 0:
+            return x, _same
+        mask = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for lane, generator in zip(mask, how.generators, strict=True):
+            lane.bernoulli_(1 - rate, generator=generator)
+        mask.div_(1 - rate)
+        return x * mask, lambda g, wanted: g * mask
+
+    return apply
+
+
+def _same(g: torch.Tensor, wanted: bool) -> torch.Tensor:
+    return g
+
+
+def residual(inner: Sequence[Layer]) -> Layer:
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        y, backs = x, []
+        for layer in inner:
+            y, back = layer(y, how)
+            backs.append(back)
+
+        def back_all(g: torch.Tensor, wanted: bool) -> torch.Tensor:
+            through = g
+            for back in reversed(backs):
+                through = back(through, True)
+            return g + through
+
+        return x + y, back_all
+
+    return apply
+
+
+def conv(spec: Conv, learned: Learned) -> Layer:
+    before = (spec.kernel - 1) // 2 if spec.padding == "same" else 0
+    after = spec.kernel - 1 - before if spec.padding == "same" else 0
+
+    def function(x: torch.Tensor, how: Pass, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        folded, padding = _fold(x), before
+        if before != after:  # an even window cannot be padded alike on both sides
+            folded, padding = F.pad(folded, (before, after, before, after)), 0
+        kernel, flat = weight.flatten(0, 1), None if bias is None else bias.flatten()
+        if how.low is not None:
+            folded, kernel, flat = folded.to(how.low), kernel.to(how.low), None if flat is None else flat.to(how.low)
+        out = F.conv2d(folded, kernel, flat, stride=spec.stride, padding=padding, groups=len(weight))
+        return _unfold(out.float(), len(weight))
+
+    return _derived(learned, function)
+
+
+def pool(spec: Pool) -> Layer:
+    def function(x: torch.Tensor, how: Pass) -> torch.Tensor:
+        images = x.flatten(0, 1)
+        match spec.function:
+            case "max":
+                pooled = F.max_pool2d(images, spec.size)
+            case "average":
+                pooled = F.avg_pool2d(images, spec.size)
+            case "global_average":
+                pooled = images.mean((2, 3), keepdim=True)
+        return pooled.reshape(*x.shape[:2], *pooled.shape[1:])
+
+    return _derived(Learned({}, {}, {}), function)
+
+
+def batch_norm(spec: BatchNorm, learned: Learned) -> Layer:
+    mean, var = learned.buffers["running_mean"], learned.buffers["running_var"]
+
+    def function(x: torch.Tensor, how: Pass, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        # lanes are channels of one batch norm, which writes its running statistics in place
+        running = mean.view(-1), var.view(-1)
+        out = F.batch_norm(_fold(x), *running, weight.flatten(), bias.flatten(), how.training, spec.momentum, spec.eps)
+        return _unfold(out, len(mean))
+
+    return _derived(learned, function)
+
+
+def layer_norm(spec: LayerNorm, shape: shapes.Shape, learned: Learned) -> Layer:
+    def function(x: torch.Tensor, how: Pass, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, shape, eps=spec.eps) * weight.unsqueeze(1) + bias.unsqueeze(1)
+
+    return _derived(learned, function)
+
+
+def _derived(learned: Learned, function: Callable[..., torch.Tensor]) -> Layer:
+    """A layer whose way back torch derives. `function` takes (x, pass, weight, bias), as far as there are any."""
+    names = list(learned.weights)
+
+    def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
+        if not how.training:
+            return function(x, how, *learned.weights.values()), _same
+        inputs = [x, *learned.weights.values()]
+        leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+        with torch.enable_grad():
+            y = function(leaves[0], how, *leaves[1:])
+
+        def back(g: torch.Tensor, wanted: bool) -> torch.Tensor:
+            asked = leaves if wanted else leaves[1:]
+            found = list(torch.autograd.grad(y, asked, g)) if asked else []
+            first = found.pop(0) if wanted else g
+            for name, gradient in zip(names, found, strict=True):
+                learned.gradient[name].copy_(gradient)
+            return first
+
+        return y.detach(), back
+
+    return apply
+
+
+def _fold(x: torch.Tensor) -> torch.Tensor:
+    """[K, B, C, …] → [B, K·C, …]: lanes as groups of channels."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _unfold(x: torch.Tensor, lanes: int) -> torch.Tensor:
+    return x.reshape(len(x), lanes, -1, *x.shape[2:]).transpose(0, 1)

@@ -1,0 +1,114 @@
+"""A dataset's bytes as a table or images; what they are is decided by their content, never by the file's name."""
+
+import json
+import lzma
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import polars as pl
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from jobs.errors import DataInvalid
+from trainer.sources import archives, arrays, columns, delimited, pictures
+from trainer.sources.content import MAX_BYTES, MAX_COLUMNS, Images, Table
+
+_PARQUET = (b"PAR1", b"PARE")
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    IndexError,  # a member without a name
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What `zipfile` and `numpy.lib.format` raise on bytes that are not what they claim to be."""
+_BYTES_PER_VALUE = 8
+_ROWS = TypeAdapter(list[dict[str, JsonValue]])
+
+
+def read(path: Path) -> Table | Images:
+    """Parquet; NPZ with `X` and `y`; a zip of one folder of images per class; a JSON list of rows; else delimited text.
+
+    Whatever is wrong with the bytes is a `DataInvalid` that says what, where and how to mend it.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic in _PARQUET:
+        return _parquet(path)
+    if magic in _ZIP:
+        return _archive(path)
+    if magic.startswith(b"[{"):
+        return _json(path)
+    return delimited.read(path)
+
+
+def _json(path: Path) -> Table:
+    try:
+        return from_rows(_ROWS.validate_json(path.read_bytes()))
+    except ValidationError as error:
+        raise DataInvalid("The JSON is not a list of objects, one per row: write [{…}, {…}].") from error
+
+
+def from_rows(rows: list[dict[str, JsonValue]]) -> Table:
+    """Rows written into a spec. A column that a row leaves out is missing there; text is read as in a CSV file."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        raise DataInvalid("The rows hold no value: write one object per row, keyed by column.")
+    return Table(pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names]))
+
+
+def _column(name: str, values: list[JsonValue]) -> pl.Series:
+    if any(isinstance(value, list | dict) for value in values):
+        raise DataInvalid(f"Column '{name}' holds a list or an object: write one number, string or boolean per cell.")
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return columns.infer(pl.Series(name, texts, pl.String))
+
+
+def _archive(path: Path) -> Table | Images:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archives.members(archive)
+            if members and all(member.filename.endswith(".npy") for member in members):
+                return arrays.read(archive)
+            return pictures.read(archive, members)
+    except _ZIP_FAULTS as error:
+        raise DataInvalid(f"The archive is damaged or of an unknown kind ({error}): pack it anew.") from error
+
+
+def _parquet(path: Path) -> Table:
+    """Sizes and types are judged by the footer, before a page is decoded."""
+    try:
+        scan = pl.scan_parquet(path)
+        _refuse_large(scan.select(pl.len()).collect().item(), len(scan.collect_schema()))
+        _canonical(scan.collect_schema().to_frame())
+        return Table(_canonical(scan.collect()))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(str(error).partition("\n")[0][:200]) from error
+    except pl.exceptions.PanicException as error:
+        raise _damaged("its pages contradict its footer") from error
+
+
+def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([columns.canonical(column) for column in frame])
+
+
+def _damaged(reason: str) -> DataInvalid:
+    return DataInvalid(f"The Parquet file is damaged, encrypted or of an unknown kind ({reason}): write it anew.")
+
+
+def _refuse_large(rows: int, width: int) -> None:
+    if rows == 0 or width == 0:
+        raise DataInvalid("The Parquet file holds no rows: write at least one.")
+    if width > MAX_COLUMNS:
+        raise DataInvalid(
+            f"The Parquet file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out."
+        )
+    if rows * width * _BYTES_PER_VALUE > MAX_BYTES:
+        raise DataInvalid(f"{rows:,} rows of {width:,} columns do not fit into {MAX_BYTES >> 30} GiB: send fewer.")
