@@ -12,7 +12,7 @@ from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
-from trainer import augmentation, batches, losses, scores, snapshots, trials
+from trainer import augmentation, batches, losses, memory, scores, snapshots, trials
 from trainer.batches import Lane
 from trainer.data import Data, Examples
 from trainer.diagnosis import findings, flow
@@ -56,7 +56,6 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     objective = Objective(spec.loss, balance)
     augment = augmentation.build(spec.augment, data.numeric)
     make = Step(net, objective, Updater(spec, net.parameters))
-
     probe = flow.probe(net, objective, layers, train, len(lanes))
 
     # --- everything that changes while training; what only a try can tell is found before
@@ -76,7 +75,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     assert spec.log_every != "auto", "a resolved spec leaves nothing to guess"
     save_every = spec.checkpoint.save_freq if isinstance(spec.checkpoint.save_freq, int) else None
     began = time.monotonic() - state.seconds
-    stop: StopReason | None = "max_epochs" if state.epoch >= spec.epochs else None
+    stop = _end(spec, state)
 
     def moment(report: Started | Progress | Finished) -> Moment:
         state.seconds = time.monotonic() - began
@@ -151,13 +150,8 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
             measured = scores.validation(spec, data, objective.rows, z, validation)
         improved = state.end_epoch(measured)
         probe.look(state.epoch, state.step)
-        if not all(math.isfinite(lane["train_loss"]) for lane in state.metrics):
-            stop = "non_finite"
-        elif all(state.stopped):
-            stop = "early_stopping"
-        elif state.epoch >= spec.epochs:
-            stop = "max_epochs"
-        elif spec.max_time is not None and time.monotonic() - began > spec.max_time:
+        stop = _end(spec, state)
+        if stop is None and spec.max_time is not None and time.monotonic() - began > spec.max_time:
             stop = "max_time"
         yield progress(improved=improved, epoch_ended=True)
         reported = time.monotonic()
@@ -199,6 +193,7 @@ def choose_device(spec: JobSpec) -> tuple[str, list[Decision]]:
 
 def _set_up(device: str, strict: bool) -> None:
     """A GPU repeats itself only if told to; a processor always does."""
+    memory.hold()
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants a fixed workspace for that
         torch.use_deterministic_algorithms(strict)
@@ -208,6 +203,15 @@ def _set_up(device: str, strict: bool) -> None:
 
 def _on(device: str, examples: Examples) -> Examples:
     return dataclasses.replace(examples, x=examples.x.to(device), y=examples.y.to(device))
+
+
+def _end(spec: JobSpec, state: State) -> StopReason | None:
+    """Whether the epochs so far are all; a run may be taken up again from its very end."""
+    if not all(math.isfinite(lane["train_loss"]) for lane in state.metrics):
+        return "non_finite"
+    if all(state.stopped):
+        return "early_stopping"
+    return "max_epochs" if state.epoch >= spec.epochs else None
 
 
 def _message(stop: StopReason, state: State) -> str:

@@ -13,8 +13,8 @@ from trainer.losses import RowLoss
 from trainer.model.layers import Pass
 from trainer.model.network import Network
 
-CHUNK_FLOATS = 1 << 24
-"""Input values evaluated at a time, about."""
+CHUNK_FLOATS = 1 << 22
+"""Values of the widest layer evaluated at a time, about: more of them leave the cache."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of the residuals, predicted - true."""
 
@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 @torch.no_grad()
 def outputs(network: Network, examples: Examples, lanes: int) -> torch.Tensor:
     """[K, N, outputs] in evaluation mode."""
-    rows = max(1, CHUNK_FLOATS // max(1, examples.x[0].numel()) // 8)
+    rows = max(1, CHUNK_FLOATS // (lanes * network.widest))
     chunks = []
     for start in range(0, len(examples.x), rows):
         x = examples.x[start : start + rows]

@@ -8,10 +8,10 @@ from jobs.spec.job import JobSpec
 from jobs.spec.model import Sequential
 from trainer.data import Data
 
-SMALL_STEP = 8e6
-"""Multiplications and additions of a step, below which a second thread costs more than it brings: on two idle cores a
-step of 0.009·10⁹ (16-128-64-10, batch 128) took 170 µs with one thread and 147 with two, one of 0.2·10⁹
-(784-256-128-10) 950 and 690 µs."""
+SMALL_STEP = 4e6
+"""Multiplications and additions of a step, below which a second thread costs more than it brings. On two idle cores a
+step of 0.24·10⁶ (16-32-16-10, batch 32) took 78 µs with one thread and 85 with two, one of 7.7·10⁶ (32 lanes of it) 238
+and 205, one of 8.8·10⁶ (16-128-64-10, batch 128) 170 and 147, one of 180·10⁶ (784-256-128-10) 950 and 690 µs."""
 
 
 def settle(spec: JobSpec, data: Data) -> None:
@@ -19,5 +19,8 @@ def settle(spec: JobSpec, data: Data) -> None:
     assert isinstance(spec.model, Sequential), "a resolved spec has its layers written out"
     rows = rows_at_most(spec.batch_size, len(data.train))
     forward = sum(place.operations for place in shapes.walk(spec.model.layers, data.input_shape))
-    if 3 * forward * rows < SMALL_STEP:  # backward to the weights and to the inputs costs the same again, each
+    members = spec.ensemble.members if spec.ensemble else 1
+    if (
+        3 * forward * rows * members < SMALL_STEP
+    ):  # backward to the weights and to the inputs costs the same again, each
         torch.set_num_threads(1)

@@ -22,7 +22,7 @@ from jobs.spec.model import (
 )
 from jobs.spec.preprocessing import Embedding
 from trainer import seeds
-from trainer.model import activations, network, products
+from trainer.model import activations, layers, network, products
 from trainer.model.layers import Pass
 from trainer.model.network import Network
 
@@ -109,6 +109,17 @@ def test_gradients_of_a_plain_network_equal_autograd() -> None:
     torch.testing.assert_close(z[0], expected)
     for name, parameter in reference.named_parameters():
         torch.testing.assert_close(net.parameters.gradient[name][0], parameter.grad)
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 2), (9, 2), (7, 3), (5, 1), (4, 4)])
+def test_max_pooling_and_its_gradient_equal_torch(side: int, size: int) -> None:
+    x, layer = randn(2, 3, 4, side, side + 1), layers.pool(Pool(size=size))
+    leaf = x.clone().requires_grad_()
+    expected = F.max_pool2d(leaf.flatten(0, 1), size).unflatten(0, (2, 3))
+    y, back = layer(x, Pass(True, []))
+    g = torch.ones_like(y).cumsum(4)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0)
+    torch.testing.assert_close(back(g, True), torch.autograd.grad(expected, leaf, g)[0], rtol=0, atol=0)
 
 
 def test_large_products_equal_small_ones() -> None:

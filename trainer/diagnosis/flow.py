@@ -15,8 +15,8 @@ from trainer.model.network import Network
 from trainer.model.parameters import Tensors
 from trainer.objective import Objective, Target
 
-ROWS = 256
-"""Training rows that are looked at."""
+ROWS, FEWEST, VALUES = 256, 32, 1 << 20
+"""Training rows that are looked at; fewer if the widest layer has more values for them, but not under `FEWEST`."""
 BOUND = 0.01
 """Of the function's range: nearer to its ends than this, a sigmoid or tanh is saturated."""
 
@@ -161,7 +161,7 @@ class Probe:
 
 def probe(network: Network, objective: Objective, layers: Sequence[Layer], train: Examples, lanes: int) -> Probe:
     """A probe with at most `ROWS` of the training rows, evenly spaced; the same for every lane."""
-    count = min(len(train.x), ROWS)
+    count = min(len(train.x), ROWS, max(FEWEST, VALUES // network.widest))
     rows = (torch.arange(count) * len(train.x) // count).to(train.x.device)
     x, y = (tensor[rows].unsqueeze(0).expand(lanes, count, *tensor.shape[1:]) for tensor in (train.x, train.y))
     return Probe(network, objective, layers, x, y, not y.is_floating_point())

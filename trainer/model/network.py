@@ -38,6 +38,8 @@ class Network:
     """Running statistics of batch norms; [K, channels] each."""
     first_learned: int
     """Layers before this one need no gradient."""
+    widest: int
+    """Values per row, where there are most."""
 
     @property
     def weights(self) -> Tensors:
@@ -101,7 +103,9 @@ def build(
         pairs = [(table.input, builder.learned(f"embedding.{table.input}")) for table in tables]
         stack = [Named("embedding", layers.embedding(pairs)), *stack]
     learning = [any(name.startswith(f"{layer}.") for name in parameters.weights) for layer, _ in stack]
-    return Network(stack, parameters, builder.buffers, learning.index(True) if any(learning) else len(stack))
+    first = learning.index(True) if any(learning) else len(stack)
+    widest = max(math.prod(one) for one in (inputs, *(place.after for place in placed)))
+    return Network(stack, parameters, builder.buffers, first, widest)
 
 
 def _start(weights: Tensors, placed: list[shapes.Placed], generators: list[torch.Generator]) -> None:
