@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-_BETWEEN = re.compile(r"(<!-- measured -->\n).*(<!-- to here -->)", re.DOTALL)
-
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """The first `left` columns hold words, the others numbers."""
@@ -13,9 +11,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in [headings, rule, *rows])
 
 
-def renew(path: Path, text: str) -> None:
+def renew(path: Path, text: str, what: str = "measured") -> None:
     """Replaces what was measured before."""
-    page, found = _BETWEEN.subn(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", path.read_text())
+    place = re.compile(rf"(<!-- {what} -->\n).*?(<!-- to here -->)", re.DOTALL)
+    page, found = place.subn(lambda match: f"{match[1]}\n{text.strip()}\n\n{match[2]}", path.read_text())
     if not found:
-        raise ValueError(f"{path} has no place for measurements between <!-- measured --> and <!-- to here -->")
+        raise ValueError(f"{path} has no place for measurements between <!-- {what} --> and <!-- to here -->")
     path.write_text(page)

@@ -20,7 +20,6 @@ def settle(spec: JobSpec, data: Data) -> None:
     rows = rows_at_most(spec.batch_size, len(data.train))
     forward = sum(place.operations for place in shapes.walk(spec.model.layers, data.input_shape))
     members = spec.ensemble.members if spec.ensemble else 1
-    if (
-        3 * forward * rows * members < SMALL_STEP
-    ):  # backward to the weights and to the inputs costs the same again, each
+    step = 3 * forward * rows * members  # backward to the weights and to the inputs costs the same again, each
+    if step < SMALL_STEP:
         torch.set_num_threads(1)
