@@ -49,13 +49,13 @@ IMAGES: dict[str, Any] = {
 }
 
 ENSEMBLE: dict[str, Any] = {
-    "name": "five networks that vote",
+    "name": "five networks, one answer",
     "dataset": {"source": "builtin", "name": "breast_cancer"},
     "scaler": {"kind": "quantile", "output": "normal"},
     "model": {"kind": "mlp", "hidden": [32], "dropout": 0.1},
     "optimizer": {"kind": "nadam", "lr": "auto"},
     "schedule": {"kind": "one_cycle"},
-    "ensemble": {"members": 5, "vary": "bootstrap", "combine": "vote"},
+    "ensemble": {"members": 5, "vary": "bootstrap"},
     "augment": [{"kind": "noise", "std": 0.05}],
     "epochs": 60,
 }

@@ -103,6 +103,12 @@ class DataInvalid(FitdError):
     code = "data_invalid"
 
 
+class NoGpu(FitdError):
+    """The worker that took the job has no GPU: use device auto or cpu, or start a worker that has one."""
+
+    code = "no_gpu"
+
+
 class TooLarge(FitdError):
     """The body is larger than this service accepts."""
 

@@ -10,23 +10,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from jobs.errors import DataInvalid
+from jobs.spec.job import JobSpec
+from trainer import device
 from trainer.model.parameters import Tensors
 from trainer.snapshots import Snapshot
 
 
-def build() -> dict[str, JsonValue]:
+def build(spec: JobSpec) -> dict[str, JsonValue]:
     """What a resumed run must share with the run that it resumes, to reach the same bits."""
-    return {
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
-    }
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.name(spec)}
 
 
-def write(path: Path, snapshot: Snapshot) -> None:
+def write(path: Path, snapshot: Snapshot, spec: JobSpec) -> None:
     """All or nothing: a file of that name is complete and on disk."""
-    header = {"step": snapshot.step, "epoch": snapshot.epoch, "state": snapshot.state, "build": build()}
+    header = {"step": snapshot.step, "epoch": snapshot.epoch, "state": snapshot.state, "build": build(spec)}
     write_tensors(path, snapshot.tensors, {"fitd": json.dumps(header)})
 
 
@@ -56,9 +53,8 @@ def read(path: Path) -> Snapshot:
         raise DataInvalid(f"This checkpoint is damaged ({type(error).__name__}).") from error
 
 
-def same_build(path: Path) -> bool:
+def same_build(path: Path, spec: JobSpec) -> bool:
     """Whether the run that wrote this can be gone on with here to the same bits."""
     with safe_open(path, framework="pt") as file:
         written: dict[str, JsonValue] = json.loads(file.metadata()["fitd"])["build"]
-    here = build()
-    return all(written.get(name) == here[name] for name in ("torch", "threads", "cpu"))
+    return written == build(spec)

@@ -2,17 +2,15 @@
 
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator
 
 import torch
 
-from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
-from trainer import augmentation, batches, losses, memory, scores, snapshots, trials
+from trainer import augmentation, batches, device, losses, scores, snapshots, trials
 from trainer.batches import Lane
 from trainer.data import Data, Examples
 from trainer.diagnosis import findings, flow
@@ -36,14 +34,15 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     leaves the iteration ends the run. With `resume`, the run goes on from that snapshot to the same bits.
 
     Raises:
+        NoGpu: one is asked for, and there is none.
         torch.OutOfMemoryError: the batch does not fit on the device.
     """
     # --- device and data, resident for the whole run
-    device, decisions = choose_device(spec)
-    _set_up(device, spec.determinism == "strict")
+    where, decisions = device.choose(spec)
+    device.set_up(where, spec.determinism == "strict")
     lanes = lanes or batches.lanes_of(spec)
-    train = _on(device, data.train)  # x [N, *shape], y [N] or [N, targets]
-    validation = _on(device, data.validation) if data.validation else None
+    train = _on(where, data.train)  # x [N, *shape], y [N] or [N, targets]
+    validation = _on(where, data.validation) if data.validation else None
     rows = len(train.x)
 
     # --- network, objective, optimizer
@@ -51,7 +50,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     head = Dense(units=1 if isinstance(spec.loss, Bce) else data.outputs, init=spec.init)
     seeds = [lane.seed for lane in lanes]
     layers = [*spec.model.layers, head]
-    net = network.build(layers, data.input_shape, seeds, device, data.embeddings)
+    net = network.build(layers, data.input_shape, seeds, where, data.embeddings)
     balance = losses.class_weights(train.y, data.outputs) if spec.class_weight == "balanced" else None
     objective = Objective(spec.loss, balance)
     augment = augmentation.build(spec.augment, data.numeric)
@@ -101,14 +100,14 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
 
     yield moment(
         Started(
-            device=device,
+            device=where,
             threads=torch.get_num_threads(),
             parameters=network.count(net.parameters),
             train_rows=rows,
             validation_rows=len(validation.x) if validation else 0,
             test_rows=len(data.test.x) if data.test else 0,
             decisions=state.decisions,
-            notes=data.notes,
+            notes=[*data.notes, *precision.notes(spec, where)],
             resumed_from=resume.step if resume else None,
         )
     )
@@ -161,7 +160,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     delivered = state.deliver()
     test = None
     if data.test and stop != "non_finite":
-        examples = _on(device, data.test)
+        examples = _on(where, data.test)
         z = scores.outputs(net, examples, len(lanes))
         test = scores.held_out(spec, data, objective.rows, z, examples)
     state.seconds = time.monotonic() - began
@@ -179,26 +178,6 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
             diagnostics=findings.diagnose(spec, data, state.history, state.flows, test),
         )
     )
-
-
-def choose_device(spec: JobSpec) -> tuple[str, list[Decision]]:
-    """The device of this run; `cuda` where there is none is the worker's owner's to mend."""
-    if spec.device != "auto":
-        return spec.device, []
-    found = torch.cuda.is_available()
-    device = "cuda" if found else "cpu"
-    why = torch.cuda.get_device_name() if found else "This worker has no GPU."
-    return device, [Decision(path="/device", requested="auto", value=device, rule="device.present", why=why)]
-
-
-def _set_up(device: str, strict: bool) -> None:
-    """A GPU repeats itself only if told to; a processor always does."""
-    memory.hold()
-    if device == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS wants a fixed workspace for that
-        torch.use_deterministic_algorithms(strict)
-        torch.backends.cudnn.benchmark = not strict
-        torch.set_float32_matmul_precision("highest" if strict else "high")
 
 
 def _on(device: str, examples: Examples) -> Examples:

@@ -41,7 +41,7 @@ class Objective:
         return means.detach(), gradient
 
     def _mean(self, z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        """With class weights Σwl/Σw over the batch, as in `torch.nn.CrossEntropyLoss`."""
+        """With class weights Σwl/Σw over the batch, w of the row's class, also of the smoothed part (as Keras does)."""
         each = self.rows(z.flatten(0, 1), y.flatten(0, 1)).view(z.shape[:2])
         if self.balance is not None:
             weighed = self.balance[y]

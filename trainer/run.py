@@ -43,7 +43,7 @@ def run(
     torch.set_flush_denormal(True)  # a dead unit's moments decay to subnormal numbers, which are slow
     loaded = data.load(spec, files)
     threads.settle(spec, loaded)
-    if resume and not checkpoints.same_build(resume):
+    if resume and not checkpoints.same_build(resume, spec):
         loaded.notes.append("The checkpoint is of another build, device or thread count: the run begins anew.")
         resume = None
     keeper = _Keeper(spec, folder)
@@ -89,9 +89,9 @@ class _Keeper:
         report, policy = moment.report, self.spec.checkpoint
         assert not isinstance(report, Started)
         self.saved_at = time.monotonic()
-        if report.best and report.best.step != self.saved_best:
-            self.saved_best = report.best.step
-            best = report.best
+        best = moment.state.newest_best()
+        if best.step != self.saved_best:
+            self.saved_best = best.step
             name = f"best-{best.step:09d}.safetensors"  # never a name twice: the file before may not be fetched yet
             checkpoints.write_tensors(self.folder / name, moment.state.best_weights(), {})
             yield _saved("best", name, report, step=best.step, epoch=best.epoch)
@@ -101,7 +101,7 @@ class _Keeper:
             if policy.save_weights_only:
                 checkpoints.write_tensors(self.folder / name, moment.state.network.state(), {})
             else:
-                checkpoints.write(self.folder / name, snapshots.take(moment.state))
+                checkpoints.write(self.folder / name, snapshots.take(moment.state), self.spec)
             yield _saved("checkpoint", name, report, resumable=not policy.save_weights_only)
 
 

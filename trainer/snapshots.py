@@ -34,6 +34,8 @@ PLAIN = (
 """Fields of the state that JSON can hold as they are,"""
 PER_LANE: dict[str, type] = {"plateau": PlateauState, "best": Best, "patience": Patience}
 """those that are one object per lane,"""
+SINGLE: dict[str, type] = {"overall": Best, "scale": LossScale}
+"""those that are one object,"""
 LISTED: dict[str, type[Part]] = {"decisions": Decision, "flows": Flow}
 """and those that are lists of what is reported."""
 
@@ -66,7 +68,7 @@ def _scalars(state: State) -> dict[str, JsonValue]:
     parts = {name: [dataclasses.asdict(one) for one in getattr(state, name)] for name in PER_LANE}
     plain = {name: copy.deepcopy(getattr(state, name)) for name in PLAIN}
     listed = {name: [one.model_dump(mode="json") for one in getattr(state, name)] for name in LISTED}
-    return plain | parts | listed | {"scale": dataclasses.asdict(state.scale)}
+    return plain | parts | listed | {name: dataclasses.asdict(getattr(state, name)) for name in SINGLE}
 
 
 def restore(state: State, snapshot: Snapshot) -> None:
@@ -76,8 +78,8 @@ def restore(state: State, snapshot: Snapshot) -> None:
     for now, prefix in ((state.network.numbers(), "network/"), (state.updater.state, "optimizer/")):
         for name, tensor in now.items():
             tensor.copy_(tensors[prefix + name])
-    state.kept = {name: tensor.to(device) for name, tensor in _below(tensors, "kept/").items()}
-    state.delivered = {name: tensor.to(device) for name, tensor in _below(tensors, "delivered/").items()}
+    state.kept = {name: tensor.to(device, copy=True) for name, tensor in _below(tensors, "kept/").items()}
+    state.delivered = {name: tensor.to(device, copy=True) for name, tensor in _below(tensors, "delivered/").items()}
     state.history = _points(_below(tensors, "history/"))
     state.reported = len(state.history)
     state.lost.copy_(tensors["lost"])
@@ -88,7 +90,8 @@ def restore(state: State, snapshot: Snapshot) -> None:
         setattr(state, name, scalars[name])
     for name, part in PER_LANE.items():
         setattr(state, name, [part(**values) for values in scalars[name]])
-    state.scale = LossScale(**scalars["scale"])
+    for name, single in SINGLE.items():
+        setattr(state, name, single(**scalars[name]))
     for name, one in LISTED.items():
         setattr(state, name, [one.model_validate(values) for values in scalars[name]])
 

@@ -56,6 +56,8 @@ class State:
     """Outputs and labels of the last batches, not yet counted: one count of many costs little more than one of few."""
     step: int = 0
     """Batches trained on."""
+    overall: Best = field(default_factory=Best)
+    """The best epoch by the mean over lanes."""
     updates: int = 0
     """Steps that moved the weights: all of them, but for overflows in fp16."""
     epoch: int = 0
@@ -155,19 +157,24 @@ class State:
     # --- at the end of an epoch
 
     def end_epoch(self, measured: list[dict[str, float]] | None) -> bool:
-        """Closes the epoch; True if a lane has a new best."""
+        """Closes the epoch; True if it is the best so far."""
         self._read_logged()  # the history's order must not depend on when reports were made
         self.epoch += 1
         now = self._epoch_metrics(measured)
         lanes = zip(self.metrics or now, now, self.stopped, strict=True)
         self.metrics = [old if gone else new for old, new, gone in lanes]
-        for name in self.metrics[0]:
-            self._point(name, self.step, self.epoch, sum(lane[name] for lane in self.metrics) / len(self.metrics))
+        means = {name: sum(lane[name] for lane in self.metrics) / len(self.metrics) for name in self.metrics[0]}
+        for name, value in means.items():
+            self._point(name, self.step, self.epoch, value)
         self.lost.zero_()
         self.right.zero_()
         self.seen = 0
-        improved = [self._observe(lane) for lane in range(len(self.best)) if not self.stopped[lane]]
-        return any(improved)
+        for lane in range(len(self.best)):
+            if not self.stopped[lane]:
+                self._observe(lane)
+        checkpoint = self.spec.checkpoint
+        assert checkpoint.mode != "auto", "a resolved spec leaves nothing to guess"
+        return self.overall.observe(means[checkpoint.monitor], checkpoint.mode, self.epoch, self.step)
 
     def _epoch_metrics(self, measured: list[dict[str, float]] | None) -> list[dict[str, float]]:
         self.tally()
@@ -180,13 +187,12 @@ class State:
                 values |= {f"val_{name}": value for name, value in measured[lane].items()}
         return metrics
 
-    def _observe(self, lane: int) -> bool:
+    def _observe(self, lane: int) -> None:
         """The lane's best, patience and plateau."""
         checkpoint, stopping, schedule = self.spec.checkpoint, self.spec.early_stopping, self.spec.schedule
         assert checkpoint.mode != "auto" != stopping, "a resolved spec leaves nothing to guess"
         values = self.metrics[lane]
-        improved = self.best[lane].observe(values[checkpoint.monitor], checkpoint.mode, self.epoch, self.step)
-        if improved:
+        if self.best[lane].observe(values[checkpoint.monitor], checkpoint.mode, self.epoch, self.step):
             self._keep(self.kept, lane)
         if isinstance(schedule, Plateau):
             self.plateau[lane].observe(schedule, values[schedule.monitor])
@@ -194,10 +200,10 @@ class State:
         if stopping:
             best, stop = self.patience[lane].observe(stopping, values[stopping.monitor], self.epoch - 1)
             self.stopped[lane] = self.epoch if stop else 0
-            if best if stopping.restore_best_weights else stop:  # a lane that stops stays as it is, whatever goes on
+            stops_without = stop and not self.delivered_epoch[lane]  # it stays as it is, while others go on
+            if stops_without or (best and stopping.restore_best_weights):
                 self._keep(self.delivered, lane)
                 self.delivered_epoch[lane] = self.epoch
-        return improved
 
     def _keep(self, into: Tensors, lane: int) -> None:
         for name, tensor in self.network.numbers().items():
@@ -208,24 +214,23 @@ class State:
     # --- at the end of the run
 
     def deliver(self) -> int:
-        """Puts the weights to deliver in place; answers their epoch (that of the best lane)."""
+        """Puts the weights to deliver in place; answers their epoch, the latest where lanes differ."""
         for name, tensor in self.network.numbers().items():
             for lane, epoch in enumerate(self.delivered_epoch):
                 if epoch:
                     tensor[lane] = self.delivered[name][lane]
-        return self.delivered_epoch[self._best_lane()] or self.epoch
+        return max(epoch or self.epoch for epoch in self.delivered_epoch)
 
     def best_epoch(self) -> BestEpoch | None:
-        """Of the lane that came out best."""
-        best = self.best[self._best_lane()]
+        """By the mean over lanes, as the history has it."""
+        best = self.overall
         if best.value is None:
             return None
         return BestEpoch(epoch=best.epoch, step=best.step, monitor=self.spec.checkpoint.monitor, value=best.value)
 
-    def _best_lane(self) -> int:
-        sign = -1 if self.spec.checkpoint.mode == "max" else 1
-        values = [math.inf if best.value is None else sign * best.value for best in self.best]
-        return values.index(min(values))
+    def newest_best(self) -> Best:
+        """The latest epoch that was a lane's best; step 0 before there is one."""
+        return max(self.best, key=lambda best: best.step)
 
     def members(self) -> list[Member]:
         """Each lane of an ensemble, in order."""

@@ -1,6 +1,5 @@
 """What only a try can tell: the batch that fits and the learning rate that works. Nothing of a try is left behind."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -47,6 +46,9 @@ def settle(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> tup
     with undone(step):
         rates = learning_rates(spec.optimizer.usual_lr, size, train_once, len(lanes))
     why = f"In {RANGE_STEPS} steps at growing rates the loss fell most steeply here."
+    floor = getattr(spec.schedule, "min_lr", 0.0)
+    if min(rates) < floor:
+        rates, why = [max(rate, floor) for rate in rates], f"{why} Raised to the schedule's floor."
     value: JsonValue = rates[0] if len(rates) == 1 else list(rates)
     decisions.append(Decision(path="/optimizer/lr", requested="auto", value=value, rule="lr.range_test", why=why))
     return size, rates, decisions
@@ -56,23 +58,26 @@ def _trier(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> Try
     rows, device = len(train.x), str(train.x.device)
     order = batches.orders(lanes, rows, 0, spec.shuffle)
     how = Pass(True, batches.generators(lanes, device), precision.low(spec))
+    scale = LossScale(active=spec.precision == "fp16")
 
     def train_once(size: int, lrs: list[float], number: int) -> torch.Tensor:
         starts = batches.starts(rows, size, step.network.has_batch_norm)
         x, y = next(batches.batches(train, order, starts, number % (len(starts) - 1)))
-        return step(x, [Target(y)], how, LossScale(active=False), lrs, number + 1)[1]
+        return step(x, [Target(y)], how, scale, lrs, number + 1)[1]
 
     return train_once
 
 
 @contextmanager
 def undone(step: Step) -> Iterator[None]:
-    """Puts everything that steps move back in place."""
-    moved = [*step.network.numbers().values(), *step.updater.state.values()]
+    """Puts everything that steps move back in place, gradients too: the gaps between them are never written again."""
+    moved = [*step.network.numbers().values(), *step.updater.state.values(), step.network.parameters.gradients]
     before = [tensor.clone() for tensor in moved]
-    yield
-    for tensor, old in zip(moved, before, strict=True):
-        tensor.copy_(old)
+    try:
+        yield
+    finally:
+        for tensor, old in zip(moved, before, strict=True):
+            tensor.copy_(old)
 
 
 def largest_batch(wanted: LargestBatch, rows: int, train: Try, lanes: int) -> tuple[int, str]:
@@ -81,7 +86,7 @@ def largest_batch(wanted: LargestBatch, rows: int, train: Try, lanes: int) -> tu
     Raises:
         torch.OutOfMemoryError: not even the smallest fits.
     """
-    size = 2 ** int(math.log2(wanted.at_most))
+    size = wanted.first
     tried = []
     while True:
         try:

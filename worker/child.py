@@ -14,7 +14,7 @@ from threading import Thread
 
 import torch
 
-from jobs.errors import DataInvalid
+from jobs.errors import DataInvalid, NoGpu
 from jobs.spec.explained import Background
 from jobs.spec.job import JobSpec
 from trainer import memory, run
@@ -79,6 +79,8 @@ def _classified(error: Exception) -> Failed:
     match error:
         case DataInvalid():
             return Failed(error_class="data", code=error.code, message=str(error))
+        case NoGpu():
+            return Failed(error_class="spec", code=error.code, message=str(error))
         case RuntimeError() | MemoryError() if memory.ran_out(error):
             text = "It does not fit into memory: take a smaller batch_size or a smaller model."
             return Failed(error_class="oom", code="out_of_memory", message=text, trace=trace)

@@ -41,6 +41,8 @@ def predict_rows(
 
 def _model(session: Session, owner: str, job_id: str) -> File:
     job = store.get(session, owner, job_id)
+    if job.status is Status.FAILED:
+        raise errors.NoModel("The job failed, and its model is not to be relied on: mend the spec and post it again.")
     try:
         return files.artifact(session, job_id, MODEL)
     except errors.NotFound:

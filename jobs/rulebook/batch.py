@@ -30,8 +30,9 @@ def size(spec: JobSpec, facts: Facts, ledger: Ledger) -> BatchSize:
     asked, rows = spec.batch_size, facts.train_rows
     if asked == "auto":
         return _by_rule(rows, ledger)
-    if isinstance(asked, LargestBatch) and asked.at_least > asked.at_most:
-        ledger.fault("/batch_size/at_least", "empty_range", "`at_most` must not lie below `at_least`.")
+    if isinstance(asked, LargestBatch) and asked.at_least > asked.first:
+        text = "There must be a power of two from `at_least` to `at_most`."
+        ledger.fault("/batch_size/at_least", "empty_range", text)
     if isinstance(asked, int):
         _warn(asked, rows, ledger)
     return asked
@@ -44,7 +45,7 @@ def _by_rule(rows: int, ledger: Ledger) -> BatchSize:
     fitting = 2 ** int(math.log2(max(1, rows // STEPS_PER_EPOCH)))
     most = min(LARGEST_BATCH, max(SMALLEST_BATCH, fitting))
     span = f"{SMALLEST_BATCH}…{LARGEST_BATCH}"
-    why = f"{most} is the largest power of two in {span} that makes {STEPS_PER_EPOCH} steps of {rows} rows, if it fits."
+    why = f"The largest power of two in {span} that makes {STEPS_PER_EPOCH} steps of {rows} rows, or the smallest."
     chosen = LargestBatch(at_most=most, at_least=min(SMALLEST_BATCH, most))
     return ledger.decide("/batch_size", "auto", chosen, "batch.power_of_two", why)
 

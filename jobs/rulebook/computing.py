@@ -23,5 +23,7 @@ def check_ensemble(spec: JobSpec, facts: Facts, ledger: Ledger) -> None:
         return
     if ensemble.combine == "vote" and facts.task == "regression":
         ledger.fault("/ensemble/combine", "vote_without_classes", "Members vote on classes; take mean for numbers.")
-    if ensemble.vary == "seed" and not spec.shuffle and spec.init.kind in ("zeros", "constant"):
-        ledger.warn("/ensemble/vary", "members_alike", "All members start and learn alike; let the init differ.")
+    alike = spec.init.kind in ("zeros", "constant")
+    if alike and (ensemble.vary == "init" or (ensemble.vary == "seed" and not spec.shuffle)):
+        text = "All members start alike and see the same rows in one order; take a random init, or vary bootstrap."
+        ledger.warn("/ensemble/vary", "members_alike", text)

@@ -70,9 +70,13 @@ def _columns(spec: JobSpec, ledger: Ledger) -> None:
 
 def _schedule(spec: JobSpec, ledger: Ledger) -> None:
     schedule, lr = spec.schedule, spec.optimizer.lr
-    if not isinstance(schedule, Polynomial | Cosine | CosineRestarts | Plateau) or not isinstance(lr, float):
+    if not isinstance(schedule, Polynomial | Cosine | CosineRestarts | Plateau):
         return
-    if schedule.min_lr > lr:
+    if lr == "auto":
+        if schedule.min_lr > spec.optimizer.usual_lr[1]:
+            text = f"The floor lies above the usual rates of {spec.optimizer.kind}; the rate found is raised to it."
+            ledger.warn("/schedule/min_lr", "lr_unusual", text)
+    elif schedule.min_lr > lr:
         text = f"The floor lies above the learning rate, {lr:g}; lower it, or raise the rate."
         ledger.fault("/schedule/min_lr", "floor_above_lr", text)
 

@@ -86,7 +86,8 @@ def _task(spec: JobSpec, targets: list[ColumnProfile], ledger: Ledger) -> Task:
         text = f"The target has {first.distinct} distinct numbers; use task regression."
         ledger.fault("/task", "too_many_classes", text)
     if task == "regression" and (odd := [target for target in targets if target.kind != "numeric"]):
-        text = f"Regression needs numbers, and {odd[0].name!r} is {odd[0].kind}: use task classification."
+        mend = "take it out of the targets" if len(targets) > 1 else "use task classification"
+        text = f"Regression needs numbers, and {odd[0].name!r} is {odd[0].kind}: {mend}."
         ledger.fault("/task", "target_not_numeric", text)
     return task
 

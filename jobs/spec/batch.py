@@ -19,6 +19,11 @@ class LargestBatch(Part):
     at_least: Rows = 1
     """The run fails if not even this fits."""
 
+    @property
+    def first(self) -> int:
+        """The size that is tried first."""
+        return int(2 ** (self.at_most.bit_length() - 1))
+
 
 BatchSize = Rows | Literal["full", "auto"] | LargestBatch
 
@@ -27,7 +32,7 @@ def rows_at_most(size: BatchSize, rows: int) -> int:
     """Of one step, of so many training rows; before it is tried whether they fit."""
     match size:
         case LargestBatch():
-            return min(size.at_most, rows)
+            return min(size.first, rows)
         case int():
             return min(size, rows)
         case _:

@@ -17,4 +17,5 @@ class Ensemble(Part):
     `bootstrap`: as seed, and each trains on its own sample of the training rows, drawn with replacement
     (Breiman 1996)."""
     combine: Literal["mean", "vote"] = "mean"
-    """`mean` averages probabilities, or values; `vote` gives each class its share of the members' votes."""
+    """`mean` averages probabilities, or values; `vote` gives each class its share of the members' votes,
+    so that a class may have none, which costs much log loss."""

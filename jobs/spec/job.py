@@ -95,7 +95,7 @@ class JobSpec(Part):
     """auto: a GPU where the worker has one; decided at the start of the run."""
     precision: Auto | Precision = "auto"
     """Of the products: `bf16` and `fp16` keep weights and losses in fp32 (mixed precision; fp16 scales the loss and
-    needs a GPU). auto: fp32."""
+    is meant for a GPU). auto: fp32."""
     determinism: Literal["strict", "fast"] = "strict"
     """`strict`: same spec, data, seed, device and build give the same bits. `fast` lets a GPU choose its kernels by
     speed (TF32 too); on a CPU there is no difference."""

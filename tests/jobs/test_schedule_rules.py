@@ -61,7 +61,8 @@ def test_what_hardly_ever_acts_is_warned_about(schedule: dict[str, Any], found: 
     assert notices(TWO, schedule=schedule, **TEN_EPOCHS) == found
 
 
-def test_a_rate_that_is_found_at_the_start_is_compared_with_nothing() -> None:
+@pytest.mark.parametrize(("floor", "noticed"), [(0.001, []), (0.5, [("/schedule/min_lr", "lr_unusual")])])
+def test_a_floor_under_a_rate_to_be_found_is_compared_with_the_usual_ones(floor: float, noticed: list[Any]) -> None:
     optimizer = {"kind": "adam", "lr": "auto"}
-    changes: dict[str, Any] = {"optimizer": optimizer, "schedule": {"kind": "cosine", "min_lr": 0.5}}
-    assert (faults(**changes), notices(**changes)) == ([], [])
+    changes: dict[str, Any] = {"optimizer": optimizer, "schedule": {"kind": "cosine", "min_lr": floor}}
+    assert (faults(**changes), notices(**changes)) == ([], noticed)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from jobs.errors import NoGpu
 from jobs.spec.job import JobSpec
 from tests.trainer.samples import loaded, resolved
-from trainer import batches, snapshots, trials
+from trainer import batches, scores, snapshots, trials
 from trainer.batches import Lane
 from trainer.fit import fit
 from trainer.model.parameters import Tensors
@@ -162,7 +163,8 @@ def test_an_ensemble_reports_its_members_their_spread_and_what_they_say_together
     assert report.test["spread"]["accuracy"].keys() == {"mean", "std"}  # type: ignore[index, call-overload, union-attr]
     assert len(report.members) == 3
     assert report.best is not None
-    assert report.best.value == min(member.best for member in report.members if member.best is not None)
+    points = [point.value for point in last.state.history if point.name == "val_loss"]
+    assert report.best.value == min(points)  # type: ignore[type-var]
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,11 +233,59 @@ def test_low_precision_learns_nearly_the_same(precision: str) -> None:
 
 
 def test_an_overflow_in_fp16_leaves_the_step_out_and_halves_the_scale() -> None:
-    scale, gradients = LossScale(active=True, factor=4.0), torch.tensor([8.0, 4.0])
+    scale, gradients = LossScale(active=True, factor=4.0), torch.tensor([[8.0, 4.0]])
     assert scale.down(gradients)
-    assert gradients.tolist() == [2.0, 1.0]
-    assert not scale.down(torch.tensor([1.0, torch.inf]))
+    assert gradients.tolist() == [[2.0, 1.0]]
+    assert not scale.down(torch.tensor([[1.0, torch.inf]]))
     assert (scale.factor, scale.since) == (2.0, 0)
+
+
+def test_an_overflow_of_one_lane_does_not_hold_back_the_others() -> None:
+    scale, gradients = LossScale(active=True, factor=2.0), torch.tensor([[torch.nan, 4.0], [2.0, 4.0]])
+    assert scale.down(gradients)
+    assert gradients.tolist() == [[0.0, 0.0], [1.0, 2.0]]
+    assert not scale.down(torch.tensor([[torch.inf], [torch.nan]]))
+    assert scale.factor == 1.0
+
+
+def test_a_range_test_that_diverges_leaves_no_trace() -> None:
+    common: dict[str, Any] = {
+        "dataset": {"source": "builtin", "name": "diabetes"},
+        "model": {"kind": "mlp", "hidden": [30] * 8},
+        "clip": {"kind": "global_norm", "max_norm": 1e4},
+        "epochs": 3,
+    }
+    found = resolved(optimizer={"kind": "sgd", "momentum": 0.9, "lr": "auto"}, **common)
+    first, *_, last = fit(found, loaded(found))
+    given = resolved(optimizer={"kind": "sgd", "momentum": 0.9, "lr": first.state.base_lr[0]}, **common)
+    *_, plain = fit(given, loaded(given))
+    assert isinstance(last.report, Finished)
+    assert last.report.stop_reason == "max_epochs"
+    assert_same_bits(last.state.network.state(), plain.state.network.state())
+
+
+def test_a_snapshot_is_left_as_it_was_by_the_run_that_goes_on_from_it() -> None:
+    spec = resolved(epochs=6)
+    middle = [snapshots.take(moment.state) for moment in fit(spec, loaded(spec))][3]
+    before = {name: tensor.clone() for name, tensor in middle.tensors.items()}
+    list(fit(spec, loaded(spec), middle))
+    assert_same_bits(middle.tensors, before)
+
+
+def test_a_lane_that_stops_without_a_best_stays_as_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(*given: Any) -> list[dict[str, float]]:
+        lanes = plain(*given)
+        lanes[0]["loss"] = float("nan")
+        return lanes
+
+    plain = scores.validation
+    monkeypatch.setattr(scores, "validation", measured)
+    spec = resolved(early_stopping={"patience": 2}, epochs=6)
+    for moment in fit(spec, loaded(spec), lanes=[Lane(0, 0), Lane(1, 1)]):
+        if isinstance(moment.report, Progress) and moment.report.epoch == 2:
+            stopped = moment.state.network.weights["0.weight"][0].clone()
+    assert (moment.state.stopped[0], moment.state.delivered_epoch[0]) == (2, 2)
+    assert torch.equal(moment.state.network.weights["0.weight"][0], stopped)
 
 
 def test_the_best_weights_are_delivered() -> None:
@@ -277,3 +327,17 @@ def test_a_last_batch_of_one_row_is_merged_before_a_batch_norm() -> None:
     assert batches.starts(9, 4, has_batch_norm=True) == [0, 4, 9]
     assert batches.starts(9, 9, has_batch_norm=True) == [0, 9]
     assert batches.starts(1, 4, has_batch_norm=True) == [0, 1]
+
+
+def test_a_gpu_that_is_not_there_is_said_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    spec = resolved(device="cuda")
+    with pytest.raises(NoGpu, match="device auto or cpu"):
+        list(fit(spec, loaded(spec)))
+
+
+def test_a_rate_that_is_found_is_raised_to_the_floor_of_the_schedule() -> None:
+    spec = resolved(optimizer={"kind": "adam", "lr": "auto"}, schedule={"kind": "cosine", "min_lr": 0.5}, epochs=1)
+    first = next(iter(fit(spec, loaded(spec))))
+    assert first.state.base_lr == [0.5]

@@ -132,7 +132,7 @@ def of(
         decisions=background.decisions,
         layers=[layer.kind for layer in spec.model.layers],
         spec=_without_rows(spec),
-        build={"seed": spec.seed, "device": state.lost.device.type, **checkpoints.build()},
+        build={"seed": spec.seed, **checkpoints.build(spec)},
         files=sorted(files),
         onnx_refused=onnx_refused,
     )

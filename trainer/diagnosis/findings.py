@@ -123,7 +123,7 @@ def rate(verdict: Verdict) -> Finding:
 
 def collapse(last: Flow | None, test: Mapping[str, JsonValue] | None, verdict: Verdict) -> list[Finding]:
     """Whatever the row, one class is predicted."""
-    if last is None or last.classes != 1 or _tested_classes(test) not in (None, 1):
+    if last is None or last.loss is None or last.classes != 1 or _tested_classes(test) not in (None, 1):
         return []
     text = "Whatever the row, the same class is predicted."
     evidence: dict[str, JsonValue] = {"classes_predicted": 1, "next_lr": verdict.next_lr}

@@ -56,7 +56,8 @@ def _signal(one: Seen) -> Tensors:
     found = {"mean": mean, "std": std}
     match one.function:
         case "relu":
-            fired = (one.output > 0).flatten(3).any(3) if one.output.dim() > 3 else one.output > 0
+            on = (one.output <= 0).logical_not_()  # a number that is none is not 0
+            fired = on.flatten(3).any(3) if one.output.dim() > 3 else on
             found["dead"] = 1 - fired.any(1).float().mean(1)  # of units or channels
         case "sigmoid":
             found["saturated"] = ((one.output - 0.5).abs() > 0.5 - BOUND).flatten(1).float().mean(1)

@@ -80,7 +80,7 @@ class Network:
         return {"values": self.parameters.values} | self.buffers
 
     def named(self, numbers: Tensors) -> Tensors:
-        """A copy of `numbers`, by the names of `state`."""
+        """Views of such numbers, by the names of `state`."""
         return self.parameters.layout.views(numbers["values"]) | {name: numbers[name] for name in self.buffers}
 
 
