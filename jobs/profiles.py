@@ -73,7 +73,7 @@ def _values(texts: list[str]) -> list[Value]:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if _WHOLE.fullmatch(text) and len(text) < 20 and -(2**63) <= int(text) < 2**63 else None
+    return int(text) if _WHOLE.fullmatch(text) and len(text) <= 20 and -(2**63) <= int(text) < 2**63 else None
 
 
 def _real(text: str) -> float | None:

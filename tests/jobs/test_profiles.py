@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs import profiles
@@ -50,6 +50,7 @@ def moments(column: ColumnProfile) -> list[float]:
 
 @settings(max_examples=400, deadline=None)
 @given(ROWS)
+@example([{"x": -(10**18)}])
 def test_rows_are_profiled_as_the_trainer_reads_them(rows: list[dict[str, Any]]) -> None:
     ours, theirs = profiles.of_rows(rows), profiling.profile(reading.from_rows(rows))
     assert (ours.layout, ours.rows, ours.target) == (theirs.layout, theirs.rows, theirs.target)
