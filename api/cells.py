@@ -2,24 +2,20 @@
 
 import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jobs import cells
 from jobs.spec.profile import MISSING
 from jobs.spec.signature import ColumnInput, ImageInputs
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII)
-_CODE = re.compile(r"[+-]?0\d")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)
 _PER_DAY = 86_400_000_000
-_BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
 class Misfit(ValueError):
@@ -54,9 +50,9 @@ def _number(cell: Any) -> float:
             text = cell.strip()
             if text in MISSING:
                 return math.nan
-            number = float(text) if _NUMBER.fullmatch(text) else _BOOLEANS.get(text.lower())
-            if number is not None and math.isfinite(number):
-                return number
+            value = cells.boolean(text) if (number := cells.real(text)) is None else number
+            if value is not None:
+                return float(value)
     raise Misfit("Must be a number, a boolean, or null where it is missing.")
 
 
@@ -70,14 +66,9 @@ def _date(cell: Any) -> float:
 
 
 def _microseconds(text: str) -> int | None:
-    """Since 1970-01-01, UTC where no offset is given."""
-    if not _MOMENT.fullmatch(text):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+    """Since 1970-01-01, UTC."""
+    moment = cells.moment(text)
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -91,13 +82,13 @@ class _Known:
 
     @classmethod
     def of(cls, categories: list[str]) -> "_Known":
-        numeric = all(_NUMBER.fullmatch(text) and not _CODE.match(text) for text in categories)
+        numeric = all(cells.real(text) is not None and not cells.is_code(text) for text in categories)
         moments = {moment: text for text in categories if (moment := _microseconds(text)) is not None}
         return cls(
             frozenset(categories),
             {float(text): text for text in categories} if numeric else {},
             moments if len(moments) == len(categories) else {},
-            frozenset(categories) if {*categories} <= _BOOLEANS.keys() else frozenset(),
+            frozenset(categories) if {*categories} <= {"true", "false"} else frozenset(),
         )
 
     def read(self, cell: Any) -> str:
@@ -109,8 +100,8 @@ class _Known:
             return ""
         if text in self.texts:
             return text
-        if self.numbers and _NUMBER.fullmatch(text):
-            return self.numbers.get(float(text), text)
+        if self.numbers and (number := cells.real(text)) is not None:
+            return self.numbers.get(number, text)
         if self.booleans:
             return text.lower()
         moment = _microseconds(text) if self.moments else None

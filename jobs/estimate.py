@@ -4,12 +4,12 @@ import math
 from typing import Literal
 
 from jobs.record import Entry
-from jobs.rulebook import batch, network
+from jobs.rulebook import batch
 from jobs.rules import Resolved
 from jobs.spec import shapes
 from jobs.spec.batch import rows_at_most
 from jobs.spec.loss import Bce
-from jobs.spec.model import Conv, Dense, Sequential
+from jobs.spec.model import Conv, Dense, Sequential, has_batch_norm
 from jobs.spec.optimizer import Adagrad, Adam, AdamW, Optimizer, RmsProp, Sgd
 
 FLOAT = 4
@@ -49,7 +49,7 @@ def estimate(resolved: Resolved) -> Estimate:
     spec, facts = resolved.spec, resolved.facts
     assert isinstance(spec.model, Sequential)
     size = max(1, rows_at_most(spec.batch_size, facts.train_rows))
-    length = batch.steps(spec, facts, size, network.has_batch_norm(spec.model.layers))
+    length = batch.steps(spec, facts, size, has_batch_norm(spec.model.layers))
     head = Dense(units=1 if isinstance(spec.loss, Bce) else max(1, facts.outputs))
     placed = shapes.walk([*spec.model.layers, head], facts.shape)
     parameters = facts.table_parameters + sum(place.parameters for place in placed)

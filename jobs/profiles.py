@@ -3,23 +3,16 @@
 import functools
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import resources
 from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
+from jobs import cells
 from jobs.spec.profile import ALL, MISSING, SOME, ColumnProfile, DatasetProfile, ValueCount
-
-_WHOLE = re.compile(r"[+-]?[0-9]+")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_CODE = re.compile(r"[+-]?0[0-9]")
-_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
-_ISO = re.compile(rf"{_DATE}([T ]{_TIME}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?")
 
 Value: TypeAlias = int | float | bool | datetime | str
 
@@ -44,8 +37,8 @@ def _text(value: JsonValue) -> str:
     return "" if value is None else json.dumps(value)
 
 
-def _column(name: str, cells: list[str]) -> ColumnProfile:
-    values = _values([cell for cell in cells if cell not in MISSING])
+def _column(name: str, texts: list[str]) -> ColumnProfile:
+    values = _values([text for text in texts if text not in MISSING])
     counts = sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     return ColumnProfile(
@@ -53,7 +46,7 @@ def _column(name: str, cells: list[str]) -> ColumnProfile:
         kind=_kind(values, len(counts)),
         integer=bool(values) and all(type(value) is int for value in values),
         boolean=bool(values) and all(isinstance(value, bool) for value in values),
-        missing=len(cells) - len(values),
+        missing=len(texts) - len(values),
         distinct=len(counts),
         top=[ValueCount(value=_named(value), count=n) for value, n in counts[: ALL if len(counts) <= ALL else SOME]],
         rarest=counts[-1][1] if counts else None,
@@ -63,34 +56,13 @@ def _column(name: str, cells: list[str]) -> ColumnProfile:
 
 def _values(texts: list[str]) -> list[Value]:
     """As the narrowest of whole numbers, numbers, booleans and dates that every text fits; else the texts."""
-    readers: list[Callable[[str], Value | None]] = [_whole, _real, _boolean, _moment]
+    readers: list[Callable[[str], Value | None]] = [cells.whole, cells.real, cells.boolean, cells.moment]
     for read in readers:
         values = [value for text in texts if (value := read(text)) is not None]
         if len(values) == len(texts):
-            coded = read in (_whole, _real) and any(map(_CODE.match, texts))
+            coded = read in (cells.whole, cells.real) and any(map(cells.is_code, texts))
             return list(texts) if coded else values
     return list(texts)
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if _WHOLE.fullmatch(text) and len(text) <= 20 and -(2**63) <= int(text) < 2**63 else None
-
-
-def _real(text: str) -> float | None:
-    return float(text) if _REAL.fullmatch(text) and math.isfinite(float(text)) else None
-
-
-def _boolean(text: str) -> bool | None:
-    return {"true": True, "false": False}.get(text.lower())
-
-
-def _moment(text: str) -> datetime | None:
-    """UTC, where the text tells its zone."""
-    try:
-        moment = datetime.fromisoformat(text) if _ISO.fullmatch(text) else None
-        return moment.astimezone(UTC).replace(tzinfo=None) if moment and moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        return None
 
 
 def _kind(values: list[Value], distinct: int) -> Literal["numeric", "categorical", "datetime", "text"]:

@@ -9,6 +9,7 @@ from jobs.rulebook.ledger import Ledger
 from jobs.spec import shapes
 from jobs.spec.explained import Decision, Notice
 from jobs.spec.job import JobSpec
+from jobs.spec.model import has_batch_norm
 from jobs.spec.profile import DatasetProfile
 
 
@@ -53,7 +54,7 @@ def _decide(spec: JobSpec, facts: Facts, ledger: Ledger) -> JobSpec:
     layers = network.layers(spec, facts.shape, ledger)
     stop = training.stopping(spec, facts, preferred, ledger)
     size = batch.size(spec, facts, ledger)
-    length = batch.steps(spec, facts, size, network.has_batch_norm(layers.layers))
+    length = batch.steps(spec, facts, size, has_batch_norm(layers.layers))
     batch.check_one(shapes.walk(layers.layers, facts.shape), facts, size, ledger)
     computing.check_ensemble(spec, facts, ledger)
     names = [target.name for target in facts.targets]

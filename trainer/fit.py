@@ -55,7 +55,6 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     objective = Objective(spec.loss, balance)
     augment = augmentation.build(spec.augment, data.numeric)
     make = Step(net, objective, Updater(spec, net.parameters))
-    probe = flow.probe(net, objective, layers, train, len(lanes))
 
     # --- everything that changes while training; what only a try can tell is found before
     if resume:
@@ -66,8 +65,9 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
         state = State.fresh(spec, net, make.updater, lanes, rates)
         state.decisions = decisions + found
         state.batch_size = size
+    probe = flow.probe(net, objective, layers, train, state.flows)
+    if not resume:
         probe.look(0, 0)
-    probe.seen = state.flows = state.flows or probe.seen
     how = Pass(True, state.generators, precision.low(spec))
     starts = batches.starts(rows, state.batch_size, net.has_batch_norm)
     per_epoch = len(starts) - 1

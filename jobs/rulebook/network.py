@@ -65,14 +65,6 @@ def layers(spec: JobSpec, shape: shapes.Shape, ledger: Ledger) -> Sequential:
     return Sequential(layers=chosen)
 
 
-def has_batch_norm(layers: list[Layer]) -> bool:
-    """Whether a step needs the statistics of its batch."""
-    return any(
-        isinstance(layer, BatchNorm) or (isinstance(layer, Residual) and has_batch_norm(layer.layers))
-        for layer in layers
-    )
-
-
 def first(layers: list[Layer]) -> Layer | None:
     """The first layer that computes something."""
     return next((layer for layer in layers if not isinstance(layer, Flatten)), None)

@@ -151,3 +151,11 @@ class Sequential(Part):
 
 
 Model = Annotated[Mlp | Cnn | Sequential, Field(discriminator="kind")]
+
+
+def has_batch_norm(layers: list[Layer]) -> bool:
+    """Whether a step needs the statistics of its batch."""
+    return any(
+        isinstance(layer, BatchNorm) or (isinstance(layer, Residual) and has_batch_norm(layer.layers))
+        for layer in layers
+    )

@@ -8,7 +8,7 @@ from jobs.spec.data import NoScaler
 from jobs.spec.explained import Finding, Operation
 from jobs.spec.init import AutoInit, ConstantInit, Init, Normal, Uniform, Zeros
 from jobs.spec.job import JobSpec
-from jobs.spec.model import Activation, BatchNorm, Conv, Dense, Dropout, Function, Mlp, Model, Sequential
+from jobs.spec.model import Activation, Conv, Dense, Dropout, Function, Mlp, Model, Sequential
 from jobs.spec.optimizer import AdamW, Muon
 
 MOST_UNITS, MOST_EPOCHS = 4096, 100_000
@@ -198,10 +198,3 @@ def leave_out(spec: JobSpec, columns: JsonValue) -> list[Operation]:
 def widen(spec: JobSpec) -> list[Operation]:
     """Batches of 32 rows where they are smaller."""
     return [_put("/batch_size", 32)] if isinstance(spec.batch_size, int) and spec.batch_size < 32 else []
-
-
-def has_batch_norm(model: Model) -> bool:
-    """Anywhere outside residual blocks."""
-    if isinstance(model, Sequential):
-        return any(isinstance(layer, BatchNorm) for layer in model.layers)
-    return model.batch_norm

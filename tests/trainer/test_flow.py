@@ -26,7 +26,7 @@ def probed(layers: list[Layer], lanes: int = 2, rows: int = 40) -> tuple[flow.Pr
     net = network.build(layers, (3,), list(range(lanes)), "cpu")
     generator = torch.Generator().manual_seed(0)
     train = Examples(torch.randn(rows, 3, generator=generator), torch.randn(rows, 1, generator=generator))
-    return flow.probe(net, Objective(Mse(), None), layers, train, lanes), train
+    return flow.probe(net, Objective(Mse(), None), layers, train, []), train
 
 
 def test_gradients_and_activations_are_those_of_torch() -> None:

@@ -11,6 +11,7 @@ from jobs.spec import remedies
 from jobs.spec.explained import Code, Diagnostics, Finding, Flow
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce, Mse
+from jobs.spec.model import Sequential, has_batch_norm
 from trainer import losses
 from trainer.data import Data
 from trainer.diagnosis import flow, signals, verdicts
@@ -201,7 +202,8 @@ def leaks(found: Mapping[str, float], test: Mapping[str, JsonValue] | None) -> l
 
 def batch_norm(spec: JobSpec, last: Flow | None, verdict: Verdict) -> list[Finding]:
     """In use, with its running statistics, the network is far worse than in training on the very same rows."""
-    if last is None or not remedies.has_batch_norm(spec.model) or last.loss is None or not last.epoch:
+    assert isinstance(spec.model, Sequential), "a resolved spec has its layers written out"
+    if last is None or not has_batch_norm(spec.model.layers) or last.loss is None or not last.epoch:
         return []
     if last.eval_loss is not None and last.eval_loss < APART * last.loss + WORSENED:
         return []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -102,7 +102,8 @@ class Probe:
     """The sample, [K, B, *input]."""
     y: torch.Tensor
     has_classes: bool
-    seen: list[Flow] = field(default_factory=list)
+    seen: list[Flow]
+    """What was found, in order."""
     before: torch.Tensor | None = None
     """The weights before the last step."""
 
@@ -160,12 +161,13 @@ class Probe:
         ]
 
 
-def probe(network: Network, objective: Objective, layers: Sequence[Layer], train: Examples, lanes: int) -> Probe:
+def probe(network: Network, objective: Objective, layers: Sequence[Layer], train: Examples, seen: list[Flow]) -> Probe:
     """A probe with at most `ROWS` of the training rows, evenly spaced; the same for every lane."""
+    lanes = len(network.parameters.values)
     count = min(len(train.x), ROWS, max(FEWEST, VALUES // network.widest))
     rows = (torch.arange(count) * len(train.x) // count).to(train.x.device)
     x, y = (tensor[rows].unsqueeze(0).expand(lanes, count, *tensor.shape[1:]) for tensor in (train.x, train.y))
-    return Probe(network, objective, layers, x, y, not y.is_floating_point())
+    return Probe(network, objective, layers, x, y, not y.is_floating_point(), seen)
 
 
 def _named(layers: Sequence[Layer], prefix: str) -> Iterator[tuple[str, Layer]]:
