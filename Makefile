@@ -23,10 +23,10 @@ up: $(VENV)/embedded ## the service on this machine, data in .data, until Ctrl-C
 	@exec $(BIN)/python -m client up
 
 test: $(VENV)/dev ## the tests that take seconds
-	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not slow"
 
 test-slow: $(VENV)/dev ## the tests that take minutes
-	$(BIN)/python -m pytest -n 2 -q -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m slow
 
 lint: $(VENV)/dev ## style and types
 	$(BIN)/ruff check .

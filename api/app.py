@@ -8,8 +8,8 @@ from typing import Any
 import prometheus_client
 from fastapi import FastAPI
 
-from api import pages, predicting, problems, telemetry
-from api.routes import datasets, diagnostics, events, files, jobs, metrics, operations, predictions
+from api import overload, pages, predicting, problems, telemetry
+from api.routes import datasets, diagnostics, events, files, jobs, metrics, operations, predictions, webhooks, workers
 from jobs import artifacts, db
 from jobs.settings import Settings
 
@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         exception_handlers=dict(problems.HANDLERS),
         lifespan=_lifespan,
+        webhooks=webhooks.messages,
     )
     app.state.settings = settings
     app.state.database = db.connect(settings.database)
@@ -58,8 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.stopping = threading.Event()
     app.state.registry = prometheus_client.CollectorRegistry()
     app.state.registry.register(telemetry.Queue(app.state.database))
+    app.add_middleware(overload.Overload, requests=settings.max_requests, streams=settings.max_streams)
     app.add_middleware(telemetry.Requests, registry=app.state.registry)
-    for room in (jobs, events, metrics, diagnostics, files, predictions, datasets, operations):
+    for room in (jobs, events, metrics, diagnostics, files, predictions, datasets, webhooks, workers, operations):
         app.include_router(room.router)
     pages.mount(app)
     return app

@@ -59,5 +59,7 @@ Traceparent = Annotated[str, Depends(_traceparent)]
 
 JobId = Annotated[str, Path(pattern=rf"^job_{ids.PATTERN}$")]
 DatasetId = Annotated[str, Path(pattern=rf"^ds_{ids.PATTERN}$")]
+WebhookId = Annotated[str, Path(pattern=rf"^wh_{ids.PATTERN}$")]
+DeliveryId = Annotated[str, Path(pattern=rf"^msg_{ids.PATTERN}$")]
 CheckpointId = Annotated[str, Path(pattern=rf"^ckpt_{ids.PATTERN}$")]
 ArtifactName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]

@@ -32,6 +32,8 @@ def _cursor(prefix: str) -> Callable[[str | None], Awaitable[str | None]]:
 
 JobCursor = Annotated[str | None, Depends(_cursor("job"))]
 DatasetCursor = Annotated[str | None, Depends(_cursor("ds"))]
+WebhookCursor = Annotated[str | None, Depends(_cursor("wh"))]
+DeliveryCursor = Annotated[str | None, Depends(_cursor("msg"))]
 Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
 
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]

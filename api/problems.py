@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import obstore
 import sqlalchemy as sa
 import structlog
 from fastapi.exceptions import RequestValidationError
@@ -27,9 +28,13 @@ STATUS: dict[type[errors.FitdError], int] = {
     errors.NotFound: 404,
     errors.IllegalMove: 409,
     errors.InUse: 409,
+    errors.LimitReached: 409,
+    errors.WebhookDisabled: 409,
     errors.KeyReused: 422,
     errors.BadCursor: 422,
     errors.DataInvalid: 422,
+    errors.NoRoom: 507,
+    errors.NewerRecord: 503,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
 }
@@ -38,8 +43,10 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     400: ("malformed_request", "The request cannot be read."),
     404: ("not_found", "There is no such thing here."),
     405: ("method_not_allowed", "This address does not answer that method; `Allow` lists those it does."),
+    408: ("too_slow", "The rest of the body did not come in time."),
     413: ("too_large", "The body is larger than this service accepts."),
     415: ("unsupported_media_type", "Send this body as `application/json`."),
+    503: ("overloaded", "The service has as much to do as it can; try again soon."),
 }
 """Code and detail of what the framework finds."""
 
@@ -104,7 +111,7 @@ def documented(*statuses: int) -> Responses:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted({*statuses, 400, 422, 500, 503})
+        for status in sorted({*statuses, 400, 408, 422, 500, 503})
     }
 
 
@@ -121,7 +128,8 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.IllegalMove):
         more["allowed_actions"] = error.allowed_actions
     status = STATUS.get(type(error), 500)
-    return answer(request, status, error.code, str(error), _last(status), **more)
+    headers = RETRY_AFTER if status == 503 else _last(status)
+    return answer(request, status, error.code, str(error), headers, **more)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -151,6 +159,12 @@ async def _database(request: Request, error: Exception) -> Response:
     return answer(request, 503, "database_unavailable", "The database does not answer; try again soon.", RETRY_AFTER)
 
 
+async def _files(request: Request, error: Exception) -> Response:
+    log.error("artifacts_unavailable", error=str(error).partition("\n")[0])
+    detail = "The artifact store cannot take or give files now; try again soon."
+    return answer(request, 503, "artifacts_unavailable", detail, RETRY_AFTER)
+
+
 async def _gone(request: Request, error: Exception) -> Response:
     return answer(request, 400, "disconnected", "The connection was closed before the whole body was here.")
 
@@ -170,5 +184,6 @@ HANDLERS: Mapping[int | type[Exception], Any] = {
     HTTPException: _framework,
     sa.exc.OperationalError: _database,
     sa.exc.TimeoutError: _database,
+    obstore.exceptions.BaseError: _files,
     ClientDisconnect: _gone,
 }

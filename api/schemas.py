@@ -49,7 +49,7 @@ class QueuePlace(Shown):
     priority: int
     """Higher runs first."""
     position: int | None
-    """How many jobs would be taken before this one; null unless it is queued and ready."""
+    """How many jobs would be taken before this one, 1000 for that many or more; null unless it is queued and ready."""
 
 
 class Attempt(Shown):

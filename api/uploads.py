@@ -14,6 +14,7 @@ from api import dataset_schemas
 from api.forms import Form
 from jobs import errors, ids
 from jobs.artifacts import Artifacts
+from jobs.settings import Settings
 
 RAW = frozenset(
     {
@@ -40,14 +41,18 @@ class Received:
     sha256: str
 
 
-async def receive(request: Request, artifacts: Artifacts, limit: int) -> Received:
+async def receive(request: Request, artifacts: Artifacts, settings: Settings) -> Received:
     """Stores the file of a request; whatever goes wrong, nothing is left behind.
 
     Raises:
-        TooLarge: it has more than `limit` bytes.
+        NoRoom: the disk is nearly full.
+        TooLarge: it has more bytes than are taken.
         Unsupported: a content type that is not taken.
         DataInvalid: it is empty.
     """
+    if not artifacts.has_room(settings.least_free_bytes):
+        raise errors.NoRoom
+    limit = settings.max_upload_bytes
     key = f"uploads/{ids.new('up')}"
     kind, options = parse_options_header(request.headers.get("content-type"))
     form = Form(options.get(b"boundary", b""))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from api import schemas
-from jobs import states, store, tables
+from jobs import reasons, states, tables, waiting
 
 PARTS = ("events", "metrics", "checkpoints", "artifacts", "log", "diagnostics")
 
@@ -23,37 +23,24 @@ def jobs(session: Session, rows: Sequence[tables.Job]) -> list[schemas.Job]:
     attempts: dict[str, list[tables.Attempt]] = defaultdict(list)
     for attempt in session.scalars(sa.select(tables.Attempt).where(mine).order_by(tables.Attempt.n)):
         attempts[attempt.job_id].append(attempt)
-    places = _places(session, rows)
-    return [_job(row, attempts[row.id], places.get(row.id)) for row in rows]
-
-
-def _places(session: Session, rows: Sequence[tables.Job]) -> dict[str, int | None]:
-    """`store.position` of each job; for many of them the queue is counted through once."""
-    if len(rows) == 1:
-        return {rows[0].id: store.position(session, rows[0])}
-    order = (tables.Job.priority.desc(), tables.Job.queued_at, tables.Job.id)
-    ready = (
-        sa.select(tables.Job.id, sa.func.row_number().over(order_by=order).label("place"))
-        .where(tables.Job.status == states.Status.QUEUED, tables.Job.resolved_spec.is_not(None))
-        .subquery()
-    )
-    mine = sa.select(ready).where(ready.c.id.in_([row.id for row in rows]))
-    return {found.id: found.place - 1 for found in session.execute(mine)}
+    places = waiting.positions(session, rows)
+    why = reasons.of(session, rows, places)
+    return [_job(row, attempts[row.id], places.get(row.id), why[row.id]) for row in rows]
 
 
 def etag(shown: schemas.Job, row: tables.Job) -> str:
-    """Weak: changes with the job and with its place in the queue."""
-    return f'W/"{row.version}-{shown.queue.position}"'
+    """Weak: changes with the job, its place in the queue and what it waits for."""
+    return f'W/"{row.version}-{shown.queue.position}-{shown.status_reason.code}"'
 
 
-def _job(row: tables.Job, attempts: Sequence[tables.Attempt], position: int | None) -> schemas.Job:
+def _job(row: tables.Job, attempts: Sequence[tables.Attempt], position: int | None, why: reasons.Reason) -> schemas.Job:
     here = f"/v1/jobs/{row.id}"
     same = {name: getattr(row, name) for name in schemas.Job.model_fields if name in tables.Job.__mapper__.attrs}
     return schemas.Job.model_validate(
         {
             **same,
             "object": "job",
-            "status_reason": {"code": row.status_code, "message": row.status_message},
+            "status_reason": why._asdict(),
             "queue": {"name": "fitd", "priority": row.priority, "position": position},
             "attempts": attempts,
             "seed": row.spec.seed,

@@ -19,7 +19,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from bench import figures, materials
+from bench import figures, materials, pages
 from jobs import rules
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
@@ -115,7 +115,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.datasets", description=__doc__)
     parser.add_argument("--only", choices=[case.name for case in CASES], action="append", help="may be repeated")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch at most; small steps take one")
-    parser.add_argument("--write", type=Path, help="also write the table, as Markdown, to this file")
+    parser.add_argument("--write", type=Path, help="a Markdown file to renew the table of")
     options = parser.parse_args()
     cases = [case for case in CASES if not options.only or case.name in options.only]
     with tempfile.TemporaryDirectory(prefix="fitd-bench-") as folder:
@@ -124,7 +124,7 @@ def main() -> int:
     print(text)
     if options.write:
         command = " ".join(["python -m bench.datasets", *sys.argv[1:]])
-        options.write.write_text(f"# Real datasets, default settings\n\n`{command}`, seed 0\n\n{text}")
+        pages.renew(options.write, f"`{command}`, seed 0\n\n{text}")
     return int(any(verdict(case, outcome) == "SHORT" for case, outcome in outcomes))
 
 

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from client import dataset_commands, errors, job_commands, session, stack, stack_commands
+from client import (
+    dataset_commands,
+    errors,
+    job_commands,
+    session,
+    stack,
+    stack_commands,
+    webhook_commands,
+    worker_commands,
+)
 from client.sdk import DEFAULT_URL, Client
 
 FAILED, REFUSED, UNREACHABLE = 1, 2, 3
@@ -25,6 +34,8 @@ app = typer.Typer(
 app.add_typer(stack_commands.app)
 app.add_typer(job_commands.app)
 app.add_typer(dataset_commands.app, name="datasets")
+app.add_typer(webhook_commands.app, name="webhooks")
+app.add_typer(worker_commands.app, name="workers")
 
 
 @app.callback()

@@ -48,6 +48,16 @@ class Wire:
             except httpx2.TransportError as error:
                 raise _unreachable(response.request.url, error) from error
 
+    def pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Any]:
+        """The items of a list, page by page."""
+        cursor: dict[str, Any] = {}
+        while True:
+            page = self.send("GET", path, params={**params, **cursor}).json()
+            yield from page["data"]
+            if not page.get("has_more"):
+                return
+            cursor = {"after": page["next"]}
+
     def _answer(self, build: Callable[[], httpx2.Request], *, stream: bool) -> httpx2.Response:
         for attempt in itertools.count(1):
             last = attempt >= self._attempts

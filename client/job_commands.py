@@ -80,6 +80,20 @@ def cancel(context: typer.Context, id: Id) -> None:
 
 
 @app.command()
+def pause(context: typer.Context, id: Id) -> None:
+    """Take a job out of the queue; a running one saves itself and frees its slot."""
+    here = session.of(context)
+    here.show(here.client.pause(id), views.job)
+
+
+@app.command()
+def resume(context: typer.Context, id: Id) -> None:
+    """Put a paused job back into the queue; it goes on from where it was saved."""
+    here = session.of(context)
+    here.show(here.client.resume(id), views.job)
+
+
+@app.command()
 def retry(context: typer.Context, id: Id) -> None:
     """Queue a job like one that failed, was cancelled or timed out."""
     here = session.of(context)

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from pydantic import JsonValue, TypeAdapter
 
-from client import answers, errors, http, transfer
+from client import answers, errors, http, transfer, webhooks, workers
 from client.answers import Dataset, Job
 from jobs.spec.job import JobSpec
 
@@ -43,6 +43,9 @@ class Client:
     def __init__(self, base_url: str = DEFAULT_URL, *, timeout: float = 30.0, attempts: int = 5) -> None:
         """`timeout` in seconds per read or write, `attempts` per call."""
         self._wire = http.Wire(base_url, timeout, attempts)
+        self.webhooks = webhooks.Webhooks(self._wire)
+        self.workers = workers.Workers(self._wire)
+        """Who is told of changes of jobs."""
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +133,14 @@ class Client:
         """Asks for the end of a job; one that has ended is a 409."""
         return Job.model_validate_json(self._post(f"/v1/jobs/{id}/cancel"))
 
+    def pause(self, id: str) -> Job:
+        """Takes a job out of the queue, or saves a running one and frees its slot."""
+        return Job.model_validate_json(self._post(f"/v1/jobs/{id}/pause"))
+
+    def resume(self, id: str) -> Job:
+        """Puts a paused job back into the queue."""
+        return Job.model_validate_json(self._post(f"/v1/jobs/{id}/resume"))
+
     def retry(self, id: str) -> Job:
         """A new job with the spec of one that ended without success."""
         return Job.model_validate_json(self._post(f"/v1/jobs/{id}/retry"))
@@ -209,13 +220,7 @@ class Client:
         return self._wire.send("POST", path, **request).content
 
     def _pages(self, path: str, item: type[Item], params: Mapping[str, Any]) -> Iterator[Item]:
-        cursor: dict[str, Any] = {}
-        while True:
-            page = self._wire.send("GET", path, params={**params, **cursor}).json()
-            yield from map(item.model_validate, page["data"])
-            if not page.get("has_more"):
-                return
-            cursor = {"after": page["next"]}
+        return map(item.model_validate, self._wire.pages(path, params))
 
     def _events(self, id: str, after: int) -> Iterator[answers.Event]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}

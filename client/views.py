@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from client import answers
+from client.webhooks import Delivery, Webhook
+from client.workers import Worker
 
 COLOURS = {
     "succeeded": "green",
@@ -20,6 +22,10 @@ COLOURS = {
     "running": "cyan",
     "ready": "green",
     "invalid": "red",
+    "delivered": "green",
+    "working": "cyan",
+    "idle": "green",
+    "silent": "red",
 }
 
 SEVERITIES = {"error": "red", "warning": "yellow", "info": "green"}
@@ -180,6 +186,42 @@ def dataset(item: answers.Dataset, preview: list[answers.Values]) -> RenderableT
             rows.add_row(*(_short(value) for value in row.values()))
         parts.append(rows)
     return Group(*parts)
+
+
+def workers(items: Iterable[Worker]) -> Table:
+    """One line per worker."""
+    table = _table("name", "status", "jobs", "of slots", "GPUs", "fitd", "heard of")
+    for item in items:
+        gpus = ", ".join(item.gpus) or "none"
+        jobs = "\n".join(item.jobs)
+        version = item.versions.get("fitd", "")
+        table.add_row(item.name, status(item.status), jobs, str(item.slots), gpus, version, _moment(item.seen_at))
+    return table
+
+
+def webhooks(items: Iterable[Webhook]) -> Table:
+    """One line per webhook."""
+    table = _table("id", "url", "told of", "state")
+    for item in items:
+        failing = f"failing since {_moment(item.failing_since)}" if item.failing_since else "enabled"
+        state = failing if item.enabled else item.disabled_reason or "disabled"
+        table.add_row(item.id, item.url, ", ".join(item.events), state)
+    return table
+
+
+def webhook(item: Webhook) -> RenderableType:
+    """A new webhook with its secret."""
+    return _facts({"id": item.id, "url": item.url, "told of": ", ".join(item.events), "secret": item.secret})
+
+
+def deliveries(items: Iterable[Delivery]) -> Table:
+    """One line per message."""
+    table = _table("id", "kind", "job", "status", "tries", "error", "created", "next try")
+    for item in items:
+        due = _moment(item.due_at) if item.status == "pending" else ""
+        told = (item.id, item.kind, item.job_id or "", status(item.status), str(item.tries))
+        table.add_row(*told, item.error or "", _moment(item.created_at), due)
+    return table
 
 
 def status(value: str) -> Text:

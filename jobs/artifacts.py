@@ -3,9 +3,13 @@
 import asyncio
 import hashlib
 import os
+import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -13,6 +17,16 @@ import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
 
 CHUNK = 1024 * 1024
+STAGED = re.compile(r"#\d+$")
+"""How a local store names a file that is still being written."""
+
+
+class Entry(NamedTuple):
+    """A file in the store."""
+
+    path: str
+    modified: float
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,9 @@ class Artifacts:
 
     def delete(self, path: str) -> None:
         """Removes a file; one that is not there is gone already."""
+        if self.root and STAGED.search(path):
+            (self.root / path).unlink(missing_ok=True)
+            return
         try:
             obstore.delete(self.store, path)
         except FileNotFoundError:
@@ -81,6 +98,28 @@ class Artifacts:
         """Removes every file below a folder, also one that no row speaks of."""
         for page in obstore.list(self.store, folder):
             obstore.delete(self.store, [item["path"] for item in page])
+
+    def entries(self, folder: str) -> Iterator[Entry]:
+        """Every file below a folder, listed as one goes on; also what a crash left half-written."""
+        if self.root:
+            for file, modified in _below(self.root / folder):
+                yield Entry(file.relative_to(self.root).as_posix(), modified)
+            return
+        for page in obstore.list(self.store, folder, chunk_size=1000):
+            for item in page:
+                yield Entry(item["path"], item["last_modified"].timestamp())
+
+    def modified(self, path: str) -> float:
+        """When a file was last written.
+
+        Raises:
+            FileNotFoundError: there is none under this key.
+        """
+        return obstore.head(self.store, path)["last_modified"].timestamp()
+
+    def has_room(self, least: int) -> bool:
+        """Whether more than so many bytes are free; of a remote store that is not known, and taken for granted."""
+        return self.root is None or shutil.disk_usage(self.root).free > least
 
     def _settle(self, path: str) -> None:
         """Makes a local file outlive a power cut: its bytes, then its name."""
@@ -102,6 +141,17 @@ def connect(url: str) -> Artifacts:
         root.mkdir(parents=True, exist_ok=True)
         return Artifacts(LocalStore(root, mkdir=True, automatic_cleanup=True), root)
     return Artifacts(from_url(url), None)
+
+
+def _below(folder: Path) -> Iterator[tuple[Path, float]]:
+    """Files and when they were last written; what goes away meanwhile may be left out."""
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(Path(entry.path))
+            else:
+                with suppress(FileNotFoundError):
+                    yield Path(entry.path), entry.stat().st_mtime
 
 
 def sha256(path: Path) -> str:

@@ -17,8 +17,6 @@ from jobs.states import Status
 from jobs.tables import Dataset, Job
 
 Lock = Literal["share", "update"]
-RING_AGAIN = 10.0
-"""Seconds after which an unread dataset is hinted once more."""
 MOST_DEATHS = 3
 """Readers that may die over a file before it is called invalid."""
 
@@ -83,7 +81,7 @@ def delete(session: Session, owner: str, dataset_id: str) -> str | None:
 def claim(session: Session, worker: str, lease: float) -> Dataset | None:
     """Takes the oldest dataset that waits for a reader, or whose reader has died; one that too many died over is
     settled as invalid instead."""
-    free = sa.or_(Dataset.lease_until.is_(None), Dataset.lease_until < db.now())
+    free = _free()
     oldest = (
         sa.select(Dataset.id).where(Dataset.status == "profiling", free).order_by(Dataset.id).limit(1).with_for_update()
     )
@@ -119,7 +117,11 @@ def settle(
     preview: list[dict[str, JsonValue]],
     error: Failure | None,
 ) -> bool:
-    """The reader's verdict; every job that waited for it is resolved, or fails with the faults found."""
+    """The reader's verdict; every job that waited for it is resolved, or fails with the faults found. False if that is
+    for another reader to do."""
+    if _is_for_newer(session, dataset_id):
+        give_back(session, dataset_id, attempt)
+        return False
     settled = session.scalar(
         sa.update(Dataset)
         .where(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == "profiling")
@@ -137,17 +139,23 @@ def settle(
 def give_back(session: Session, dataset_id: str, attempt: int) -> None:
     """Lets another worker read it, because this one stops; that is no death."""
     mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt)
-    session.execute(sa.update(Dataset).where(mine).values(lease_owner=None, lease_until=None, hinted_at=None))
+    session.execute(sa.update(Dataset).where(mine).values(lease_owner=None, lease_until=None))
 
 
-def to_hint(session: Session, limit: int) -> Sequence[str]:
-    """Datasets that wait for a reader and that nobody was told of lately; marks them as hinted."""
-    silent = sa.or_(Dataset.hinted_at.is_(None), Dataset.hinted_at < db.now(-RING_AGAIN))
-    free = sa.or_(Dataset.lease_until.is_(None), Dataset.lease_until < db.now())
-    waiting = sa.select(Dataset.id).where(Dataset.status == "profiling", free, silent)
-    chosen = session.scalars(waiting.order_by(Dataset.id).limit(limit)).all()
-    session.execute(sa.update(Dataset).where(Dataset.id.in_(chosen)).values(hinted_at=db.now()))
-    return chosen
+def any_unread(session: Session) -> bool:
+    """Whether a dataset waits for a reader."""
+    return session.scalar(sa.select(sa.exists().where(Dataset.status == "profiling", _free()))) or False
+
+
+def _free() -> sa.ColumnElement[bool]:
+    nobody_reads = sa.or_(Dataset.lease_until.is_(None), Dataset.lease_until < db.now())
+    return sa.and_(nobody_reads, ~store.newer_waits(Dataset.id))
+
+
+def _is_for_newer(session: Session, dataset_id: str) -> bool:
+    """Whether a job came meanwhile that only a newer reader can resolve; none comes before the commit."""
+    session.execute(sa.select(Dataset.id).where(Dataset.id == dataset_id).with_for_update())
+    return session.scalar(sa.select(store.newer_waits(Dataset.id)).where(Dataset.id == dataset_id)) or False
 
 
 def resolve(session: Session, owner: str, spec: JobSpec) -> rules.Resolved | None:
@@ -221,8 +229,10 @@ def _resolve(session: Session, job: Job) -> None:
     if resolved:
         session.execute(
             sa.update(Job)
-            .where(Job.id == job.id, Job.status == Status.QUEUED)
+            .where(Job.id == job.id, Job.status == job.status)
             .values(resolved_spec=resolved.spec, resolution=resolved.decisions, warnings=resolved.notices)
-            .values(dataset_hash=resolved.dataset_hash, status_code=None, status_message=None)
+            .values(dataset_hash=resolved.dataset_hash, needs_gpu=resolved.spec.device == "cuda")
+            .values(status_code=None, status_message=None)
         )
-        events.append(session, job.id, "queued", "The dataset was read; the job waits for a worker.")
+        kind = "queued" if job.status is Status.QUEUED else "resolved"
+        events.append(session, job.id, kind, "The dataset was read; nothing is left to guess.")

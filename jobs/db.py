@@ -1,6 +1,7 @@
 """The database: SQLite for one machine, PostgreSQL for many. Same tables, same tests."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,18 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pysqlite3 import dbapi2
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import FunctionElement
 
+from jobs import errors
+
 OLDEST_SQLITE = (3, 51, 3)
 """Versions before it may corrupt a database in WAL mode (the WAL-reset bug)."""
 
+BUSY_SECONDS = 10
+"""How long a statement waits for another process's lock."""
 PRAGMAS = (
-    "PRAGMA busy_timeout=10000",
-    "PRAGMA journal_mode=WAL",
+    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
     "PRAGMA synchronous=FULL",  # a committed row survives a power cut
     "PRAGMA foreign_keys=ON",
 )
@@ -68,7 +72,10 @@ class Parsed(sa.TypeDecorator[Any]):
         return None if value is None else self.adapter.dump_python(value, mode="json")
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        return None if value is None else self.adapter.validate_python(value)
+        try:
+            return None if value is None else self.adapter.validate_python(value)
+        except ValidationError as error:
+            raise errors.NewerRecord from error
 
 
 class _Clock(FunctionElement[float]):
@@ -89,6 +96,11 @@ def _clock_postgresql(element: _Clock, compiler: Any, **options: Any) -> str:
 def now(plus: float = 0.0) -> sa.ColumnElement[datetime]:
     """The database's clock plus some seconds: the one clock that records and leases go by."""
     return sa.type_coerce(_Clock() + plus, Timestamp())
+
+
+def instant(plus: float = 0.0) -> sa.ScalarSelect[datetime]:
+    """The same, read once for a whole statement: an index serves no clock that may tell otherwise for every row."""
+    return sa.select(now(plus)).scalar_subquery()
 
 
 class _Member(FunctionElement[str]):
@@ -160,6 +172,7 @@ def _sqlite(url: str) -> sa.Engine:
         connection.isolation_level = None  # the driver must not begin transactions of its own
         for pragma in PRAGMAS:
             connection.execute(pragma)
+        _keep_a_log(connection)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -167,3 +180,17 @@ def _sqlite(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Turns to WAL mode. While another process writes to a new file, SQLite refuses that at once, whatever the busy
+    timeout: this one holds a shared lock by then, and each would wait for the other's."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except dbapi2.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -7,9 +7,13 @@ FitdError
 ├── NotFound             no such job, dataset, checkpoint or artifact, or not yours
 ├── IllegalMove          the job's state does not allow it
 ├── InUse                something still needs it
+├── LimitReached         the owner has as many as one may have
+├── WebhookDisabled      nothing is sent to a disabled webhook
 ├── KeyReused            an idempotency key came back with another body
 ├── BadCursor            a page cursor that this service did not make
 ├── DataInvalid          a dataset's bytes cannot be read as what they claim to be
+├── NoRoom               the disk is nearly full
+├── NewerRecord          a row that this version of fitd cannot read
 ├── TooLarge             more bytes than the service accepts
 └── Unsupported          a media type that the service does not read
 """
@@ -85,6 +89,18 @@ class InUse(FitdError):
     code = "in_use"
 
 
+class LimitReached(FitdError):
+    """There are as many as one owner may have."""
+
+    code = "limit_reached"
+
+
+class WebhookDisabled(FitdError):
+    """Nothing is sent to a webhook that is disabled; enable it first."""
+
+    code = "webhook_disabled"
+
+
 class KeyReused(FitdError):
     """This Idempotency-Key was used before with another body; send a new key with a new body."""
 
@@ -107,6 +123,18 @@ class NoGpu(FitdError):
     """The worker that took the job has no GPU: use device auto or cpu, or start a worker that has one."""
 
     code = "no_gpu"
+
+
+class NoRoom(FitdError):
+    """The service's disk is nearly full; nothing can be uploaded until its operator has made room."""
+
+    code = "no_room"
+
+
+class NewerRecord(FitdError):
+    """This was written by a newer version of fitd than the one that answers; ask again when the update is done."""
+
+    code = "newer_record"
 
 
 class TooLarge(FitdError):

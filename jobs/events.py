@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
-from jobs import db
+from jobs import db, webhooks
 from jobs.tables import Event, Job
 
 
@@ -19,7 +19,7 @@ def append(
     level: str = "info",
     data: dict[str, JsonValue] | None = None,
 ) -> None:
-    """Adds the next event of a job.
+    """Adds the next event of a job, and the messages to those webhooks that are to be told of it.
 
     Raises:
         sqlalchemy.exc.IntegrityError: a second terminal event.
@@ -28,9 +28,9 @@ def append(
         sa.update(Job)
         .where(Job.id == job_id)
         .values(event_seq=Job.event_seq + 1, version=Job.version + 1, updated_at=db.now())
-        .returning(Job.event_seq, Job.attempt)
+        .returning(Job.event_seq, Job.attempt, Job.owner, Job.name, Job.status, Job.updated_at)
     )
-    seq, attempt = session.execute(numbered).one()
+    seq, attempt, owner, name, status, at = session.execute(numbered).one()
     session.execute(
         sa.insert(Event).values(
             job_id=job_id,
@@ -43,6 +43,8 @@ def append(
             data=data or {},
         )
     )
+    state = webhooks.JobState(id=job_id, name=name, status=status, attempt=attempt, seq=seq)
+    webhooks.tell(session, owner, kind, at, state)
 
 
 def page(session: Session, job_id: str, after: int, limit: int) -> Sequence[Event]:

@@ -10,6 +10,10 @@ from jobs import errors
 from jobs.tables import File
 
 Kind = Literal["checkpoint", "artifact"]
+BEST = "best"
+"""Name of the checkpoint with the weights of the best epoch."""
+RESUME = "resume"
+"""Name of the checkpoint that a run goes on from where its spec asks for none that it could; gone when the job ends."""
 
 
 def folder(job_id: str) -> str:
@@ -54,8 +58,15 @@ def _one(session: Session, job_id: str, kind: Kind, chosen: sa.ColumnElement[boo
 
 
 def prune(session: Session, job_id: str, keep: int) -> list[str]:
-    """Removes all checkpoints but the best and the `keep` newest; answers their keys in the artifact store."""
-    others = [file for file in list_of(session, job_id, "checkpoint") if not file.is_best]
+    """Removes all checkpoints but the best, the one to resume from and the `keep` newest; answers their keys in the
+    artifact store."""
+    others = [file for file in list_of(session, job_id, "checkpoint") if not file.is_best and file.name != RESUME]
     for file in others[:-keep]:
         session.delete(file)
     return [file.path for file in others[:-keep]]
+
+
+def forget(session: Session, job_id: str, kind: Kind, name: str) -> list[str]:
+    """Removes the file of this name, if there is one; answers its key in the artifact store."""
+    gone = sa.delete(File).where(File.job_id == job_id, File.kind == kind, File.name == name).returning(File.path)
+    return list(session.scalars(gone))

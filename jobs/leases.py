@@ -1,18 +1,19 @@
-"""Jobs as workers hold them: claimed, renewed, recorded, released, finished, reaped.
+"""Jobs as workers hold them: renewed, recorded, released, finished, reaped.
 
 Every write names the attempt it is made for. A worker that lost its lease changes nothing and learns so by `None` or
 `False`: it must then kill its child and forget the job.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
-from jobs import db, events, history, states, store
+from jobs import db, events, files, history, states, store
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
-from jobs.spec import job as job_spec
 from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
 from jobs.tables import Attempt, File, Job
@@ -21,36 +22,7 @@ MOST_STALLED_ATTEMPTS = 3
 """Attempts without a new checkpoint after which a job is given up as poison."""
 LONGEST_BACKOFF = 360.0
 """Seconds."""
-RING_AGAIN = 10.0
-"""Seconds after which a queued job is hinted once more."""
-
-
-def claim(session: Session, worker: str, lease: float) -> Job | None:
-    """Takes the best eligible job (priority, then age) for `lease` seconds, or None if there is none."""
-    best = (
-        sa.select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.resolved_spec.is_not(None))
-        .where(Job.spec_version <= job_spec.VERSION, Job.not_before <= db.now())
-        .order_by(Job.priority.desc(), Job.queued_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    taken = session.scalar(
-        sa.update(Job)
-        .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED)
-        .values(status=Status.RUNNING, attempt=Job.attempt + 1, lease_owner=worker, lease_until=db.now(lease))
-        .values(status_code="starting", status_message="A worker has taken the job.", updated_at=db.now())
-        .values(started_at=sa.func.coalesce(Job.started_at, db.now()), version=Job.version + 1)
-        .returning(Job.id)
-    )
-    if taken is None:
-        return None
-    job = session.get_one(Job, taken, populate_existing=True)
-    session.add(Attempt(job_id=job.id, n=job.attempt, worker=worker, started_at=db.now()))
-    session.flush()
-    events.append(session, job.id, "started", f"Attempt {job.attempt} began.", data={"worker": worker})
-    session.refresh(job)
-    return job
+NO_HOLDER: dict[str, Any] = {"lease_owner": None, "lease_until": None, "estimated_finish_at": None}
 
 
 def _held(job_id: str, attempt: int) -> sa.ColumnElement[bool]:
@@ -89,16 +61,16 @@ def record(
     progress: Progress,
     latest: dict[str, JsonValue],
     best: Best | None,
+    usage: Usage,
     lease: float,
 ) -> Status | None:
     """Writes a batch of metrics and what they amount to, and renews the lease."""
-    elapsed = db.now() - Job.started_at  # an estimate: waiting between attempts counts too
-    remaining = (1 - progress.fraction) / progress.fraction if progress.fraction else None
-    estimate = db.now() + elapsed * remaining if remaining is not None else sa.null()
+    remaining = usage.seconds * (1 - progress.fraction) / progress.fraction if progress.fraction else None
+    estimate = sa.null() if remaining is None else db.now(remaining)
     status = session.scalar(
         sa.update(Job)
         .where(_held(job_id, attempt))
-        .values(progress=progress, latest=latest, best=best, lease_until=db.now(lease))
+        .values(progress=progress, latest=latest, best=best, usage=usage, lease_until=db.now(lease))
         .values(estimated_finish_at=estimate, status_code="training")
         .values(status_message=f"Epoch {progress.epoch} of {progress.epochs}.")
         .returning(Job.status)
@@ -122,13 +94,25 @@ def resume_from(session: Session, job_id: str, attempt: int, step: int) -> bool:
     return True
 
 
-def keep(session: Session, job_id: str, attempt: int, file: File) -> bool:
-    """Commits a file that is already in the artifact store; a resumable checkpoint is progress."""
+def note(session: Session, job_id: str, attempt: int, kind: str, message: str, level: str = "info") -> bool:
+    """Adds an event that changes nothing."""
+    if session.scalar(sa.select(Job.id).where(_held(job_id, attempt)).with_for_update()) is None:
+        return False
+    events.append(session, job_id, kind, message, level=level)
+    return True
+
+
+def keep(session: Session, job_id: str, attempt: int, file: File, most: int) -> list[str] | None:
+    """Commits a file that is already in the artifact store; a resumable checkpoint is progress.
+
+    Answers the keys of files that it supersedes: of its name, and checkpoints beyond the `most` newest; None if the
+    lease is lost.
+    """
     fresh = {"stalled_attempts": 0} if file.resumable else {}
     held = sa.update(Job).where(_held(job_id, attempt)).values(version=Job.version + 1, **fresh).returning(Job.id)
     if session.scalar(held) is None:
-        return False
-    session.execute(sa.delete(File).where(File.job_id == job_id, File.kind == file.kind, File.name == file.name))
+        return None
+    superseded = files.forget(session, job_id, cast(files.Kind, file.kind), file.name)
     if file.is_best:
         session.execute(sa.update(File).where(File.job_id == job_id, File.is_best).values(is_best=False))
         _name_best(session, job_id, file)
@@ -138,7 +122,8 @@ def keep(session: Session, job_id: str, attempt: int, file: File) -> bool:
     if file.kind == "checkpoint":
         data: dict[str, JsonValue] = {"id": file.id, "step": file.step, "epoch": file.epoch, "best": file.is_best}
         events.append(session, job_id, "checkpoint", f"Step {file.step} was saved.", data=data)
-    return True
+        superseded += files.prune(session, job_id, most)
+    return [path for path in superseded if path != file.path]
 
 
 def _name_best(session: Session, job_id: str, file: File) -> None:
@@ -169,9 +154,7 @@ def finish(
         status,
         fence=_held(job_id, attempt),
         finished_at=db.now(),
-        estimated_finish_at=None,
-        lease_owner=None,
-        lease_until=None,
+        **NO_HOLDER,
         status_code=error.code if error else None,
         status_message=message,
         stop_reason=stop_reason,
@@ -192,9 +175,9 @@ def release(
 ) -> bool:
     """Gives a job back to the queue; a counted loss waits longer each time, and too many end the job.
 
-    A job whose cancellation was asked for is cancelled instead.
+    A job whose end or rest was asked for is cancelled or paused instead.
     """
-    job = session.scalar(sa.select(Job).where(_held(job_id, attempt)).with_for_update())
+    job = _locked(session, job_id, attempt)
     if job is None:
         return False
     usage = usage or job.usage
@@ -207,25 +190,57 @@ def release(
         text = f"{stalled} attempts in a row ended without a new checkpoint, the last by {why}. Mend that, then retry."
         error = Failure(error_class="infrastructure", code="poison", message=text)
         return finish(session, job_id, attempt, Status.FAILED, text, usage=usage, error=error)
+    if job.status is Status.PAUSING:
+        return _rest(session, job_id, attempt, usage, stalled)
     wait = min(LONGEST_BACKOFF, 5.0 * 2**stalled) if stalled > 1 else 0.0
-    store.move(
-        session,
-        job_id,
-        Status.QUEUED,
-        fence=_held(job_id, attempt),
-        lease_owner=None,
-        lease_until=None,
-        hinted_at=None,
-        stalled_attempts=stalled,
-        not_before=db.now(wait),
-        status_code=why,
-        status_message="The job goes on from its last checkpoint when a worker is free.",
-        usage=usage,
-    )
+    _requeue(session, job_id, attempt, why, usage, stalled_attempts=stalled, not_before=db.now(wait))
+    level = "warning" if counted else "info"
+    events.append(session, job_id, "requeued", f"Attempt {attempt} ended: {why}.", level=level)
+    return True
+
+
+def retry_smaller(session: Session, job_id: str, attempt: int, error: Failure, usage: Usage) -> bool:
+    """After an attempt that ran out of memory: one more, which takes its batches in parts; then the job fails."""
+    job = _locked(session, job_id, attempt)
+    if job is None:
+        return False
+    if job.status is not Status.RUNNING:
+        return release(session, job_id, attempt, error.code, counted=False, usage=usage)
+    if job.oom_attempts:
+        return finish(session, job_id, attempt, Status.FAILED, error.message, usage=usage, error=error)
+    _requeue(session, job_id, attempt, error.code, usage, oom_attempts=1)
+    text = f"Attempt {attempt} ran out of memory; the next takes each batch in parts."
+    events.append(session, job_id, "requeued", text, level="warning")
+    return True
+
+
+class _Locked(NamedTuple):
+    """Of a held job, what its release depends on. Not its spec: a reaper may be older than that is."""
+
+    status: Status
+    stalled_attempts: int
+    oom_attempts: int
+    usage: Usage
+
+
+def _locked(session: Session, job_id: str, attempt: int) -> _Locked | None:
+    columns = (Job.status, Job.stalled_attempts, Job.oom_attempts, Job.usage)
+    row = session.execute(sa.select(*columns).where(_held(job_id, attempt)).with_for_update()).one_or_none()
+    return _Locked(*row) if row else None
+
+
+def _requeue(session: Session, job_id: str, attempt: int, why: str, usage: Usage, **values: Any) -> None:
+    text = "The job goes on from its last checkpoint when a worker is free."
+    values |= {**NO_HOLDER, "status_code": why, "status_message": text, "usage": usage}
+    store.move(session, job_id, Status.QUEUED, fence=_held(job_id, attempt), **values)
     _end_attempt(session, job_id, attempt, why)
-    events.append(
-        session, job_id, "requeued", f"Attempt {attempt} ended: {why}.", level="warning" if counted else "info"
-    )
+
+
+def _rest(session: Session, job_id: str, attempt: int, usage: Usage, stalled: int) -> bool:
+    values = {**NO_HOLDER, "status_code": None, "status_message": None, "usage": usage, "stalled_attempts": stalled}
+    store.move(session, job_id, Status.PAUSED, fence=_held(job_id, attempt), **values)
+    _end_attempt(session, job_id, attempt, "paused")
+    events.append(session, job_id, "paused", "The run is saved and left its slot until it is resumed.")
     return True
 
 
@@ -234,22 +249,17 @@ def _end_attempt(session: Session, job_id: str, attempt: int, how: str) -> None:
     session.execute(sa.update(Attempt).where(mine).values(ended_at=db.now(), exit=how))
 
 
-def expired(session: Session) -> Sequence[tuple[str, int]]:
-    """Jobs (id and attempt) whose workers have been silent for longer than their leases; locked, so that none of
-    them renews its lease before this transaction has released the job."""
-    query = sa.select(Job.id, Job.attempt).where(Job.status.in_(states.HELD), Job.lease_until < db.now())
-    return [(row.id, row.attempt) for row in session.execute(query.with_for_update(skip_locked=True))]
+Held = tuple[str, int, datetime]
+"""A job, its attempt, and until when its lease was renewed last."""
 
 
-def to_hint(session: Session, limit: int) -> Sequence[str]:
-    """Ready jobs that nobody was told of lately; marks them as hinted."""
-    silent = sa.or_(Job.hinted_at.is_(None), Job.hinted_at < db.now(-RING_AGAIN))
-    ready = (
-        sa.select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.resolved_spec.is_not(None), Job.not_before <= db.now(), silent)
-        .order_by(Job.priority.desc(), Job.queued_at)
-        .limit(limit)
-    )
-    chosen = session.scalars(ready).all()
-    session.execute(sa.update(Job).where(Job.id.in_(chosen)).values(hinted_at=db.now()))
-    return chosen
+def held(session: Session) -> set[Held]:
+    """Every job that a worker holds."""
+    query = sa.select(Job.id, Job.attempt, Job.lease_until).where(Job.lease_owner.is_not(None))
+    return {(row.id, row.attempt, row.lease_until) for row in session.execute(query)}
+
+
+def reap(session: Session, job_id: str, attempt: int, until: datetime) -> bool:
+    """Releases a job whose worker is silent; False if its lease was renewed since it was seen."""
+    silent = sa.select(Job.id).where(_held(job_id, attempt), Job.lease_until == until).with_for_update()
+    return session.scalar(silent) is not None and release(session, job_id, attempt, "lease_expired", counted=True)

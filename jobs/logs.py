@@ -35,7 +35,8 @@ def configure(form: Literal["console", "json"]) -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for talkative in ("alembic", "celery", "kombu"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
 def _printable(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -43,7 +43,7 @@ def app() -> celery.Celery:
         },
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
-        task_create_missing_queues=True,
+        worker_enable_remote_control=False,  # whoever can write to the broker could stop workers by it
         task_default_queue="fitd",
     )
     return app

@@ -3,11 +3,20 @@
 import functools
 import os
 import socket
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _listed(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
+"""Written with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -39,6 +48,14 @@ class Settings(BaseSettings):
     """A running job whose worker has been silent for this long is given to another."""
     heartbeat_seconds: float = Field(default=10, gt=0)
     """How often a worker renews its leases; at most a third of `lease_seconds`."""
+    stall_seconds: float = Field(default=900, gt=0)
+    """A training process that says nothing for this long is taken for hung, and its job is tried again."""
+    least_free_bytes: int = Field(default=256 * 1024**2, ge=0)
+    """Free disk space below which workers take no jobs, uploads are refused and `/readyz` fails."""
+    max_requests: int = Field(default=32, ge=1)
+    """Requests that one api process works on at once; more are answered 503 with `Retry-After`."""
+    max_streams: int = Field(default=256, ge=1)
+    """Event streams that one api process keeps open at once."""
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Largest dataset accepted."""
     max_body_bytes: int = Field(default=8 * 1024**2, gt=0)
@@ -49,6 +66,24 @@ class Settings(BaseSettings):
     """Address space of the process that parses an uploaded file."""
     reader_seconds: float = Field(default=300, gt=0)
     """Time that parsing an uploaded file may take."""
+    deliver: bool = True
+    """Workers send webhooks. Where they cannot reach out, `python -m worker.courier` does it for them."""
+    private_networks: Networks = ()
+    """Networks that webhooks may be in though they are not public, like `10.0.0.0/8, fd00::/8`; there, `http` and any
+    port will do. Elsewhere only `https` to public addresses."""
+    keep_checkpoints_days: float = Field(default=0, ge=0)
+    """Checkpoints of ended jobs but the best are removed after so many days; 0 keeps them."""
+    keep_metrics_days: float = Field(default=0, ge=0)
+    """Metrics of ended jobs are removed after so many days; 0 keeps them."""
+    keep_events_days: float = Field(default=0, ge=0)
+    """Log lines of ended jobs, and events of how they went on, are removed after so many days; 0 keeps them. Events of
+    their beginning and end stay."""
+    keep_jobs_days: float = Field(default=0, ge=0)
+    """Ended jobs are removed after so many days with all that is theirs; 0 keeps them."""
+    keep_deliveries_days: float = Field(default=30, ge=0)
+    """Messages to webhooks that were delivered or given up are removed after so many days; 0 keeps them."""
+    scratch_bytes: int = Field(default=50 * 1024**3, gt=0)
+    """Local copies of datasets that a machine keeps, as bytes; those not used for longest go first."""
     log_format: Literal["console", "json"] = "console"
     """`json` gives one object per line."""
 

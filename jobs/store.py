@@ -1,8 +1,6 @@
 """Jobs as their owners see them: made, found, listed, changed, cancelled, retried, deleted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,18 +13,6 @@ from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
 from jobs.states import Status
 from jobs.tables import Dataset, Job
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which jobs to list; None takes all."""
-
-    status: Sequence[Status] | None = None
-    name: str | None = None
-    metadata: Mapping[str, str] | None = None
-    dataset: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
 
 
 def create(
@@ -48,6 +34,7 @@ def create(
         status_code=None if resolved else "dataset_profiling",
         status_message=None if resolved else "The dataset is being read; the job is resolved when that is done.",
         priority=spec.priority,
+        needs_gpu=resolved is not None and resolved.spec.device == "cuda",
         spec=spec,
         spec_version=job_spec.VERSION,
         spec_hash=job_spec.fingerprint(spec),
@@ -91,39 +78,6 @@ def get(session: Session, owner: str, job_id: str, *, lock: bool = False) -> Job
     return job
 
 
-def page(session: Session, owner: str, chosen: Filter, after: str | None, limit: int) -> Sequence[Job]:
-    """The owner's jobs, newest first, below the id `after`: first filtered, then sorted, then cut."""
-    query = sa.select(Job).where(Job.owner == owner, *_conditions(chosen))
-    if after:
-        query = query.where(Job.id < after)
-    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
-
-
-def _conditions(chosen: Filter) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool] | None] = [
-        Job.status.in_(chosen.status) if chosen.status else None,
-        Job.name == chosen.name if chosen.name is not None else None,
-        sa.or_(Job.dataset_id == chosen.dataset, Job.test_dataset_id == chosen.dataset) if chosen.dataset else None,
-        Job.created_at > chosen.created_after if chosen.created_after else None,
-        Job.created_at < chosen.created_before if chosen.created_before else None,
-        *(db.member(Job.details, key) == value for key, value in (chosen.metadata or {}).items()),
-    ]
-    return [condition for condition in conditions if condition is not None]
-
-
-def position(session: Session, job: Job) -> int | None:
-    """How many queued jobs would be taken before this one; None unless it is queued and ready."""
-    if job.status is not Status.QUEUED or job.resolved_spec is None:
-        return None
-    earlier = sa.or_(
-        Job.priority > job.priority,
-        sa.and_(Job.priority == job.priority, Job.queued_at < job.queued_at),
-        sa.and_(Job.priority == job.priority, Job.queued_at == job.queued_at, Job.id < job.id),
-    )
-    query = sa.select(sa.func.count()).where(Job.status == Status.QUEUED, Job.resolved_spec.is_not(None), earlier)
-    return session.scalar(query) or 0
-
-
 def move(session: Session, job_id: str, target: Status, *, fence: sa.ColumnElement[bool], **values: Any) -> bool:
     """Moves a job to a state by one conditional UPDATE; False if the job was not where it may come from."""
     moved = session.execute(
@@ -145,13 +99,47 @@ def cancel(session: Session, owner: str, job_id: str) -> Job:
     if job.status in (Status.CANCELLED, Status.CANCELLING):
         return job
     waiting = {"finished_at": db.now(), "stop_reason": "cancelled", "status_code": None, "status_message": None}
-    at_rest = Job.status.in_([Status.QUEUED, Status.PAUSED])
-    if move(session, job_id, Status.CANCELLED, fence=at_rest, **waiting):
+    if move(session, job_id, Status.CANCELLED, fence=Job.status.in_(states.AT_REST), **waiting):
         events.append(session, job_id, "cancelled", "The job was cancelled before it started.")
     elif move(session, job_id, Status.CANCELLING, fence=Job.status.in_(states.HELD)):
         events.append(session, job_id, "cancelling", "The job's process is being stopped.")
     else:
         raise _refusal(job, "cancelled")
+    session.refresh(job)
+    return job
+
+
+def pause(session: Session, owner: str, job_id: str) -> Job:
+    """Takes a job out of the queue; a running one saves itself first and frees its slot.
+
+    Raises:
+        IllegalMove: the job has ended, or is about to.
+    """
+    job = get(session, owner, job_id, lock=True)
+    if job.status in (Status.PAUSED, Status.PAUSING):
+        return job
+    if move(session, job_id, Status.PAUSED, fence=Job.status == Status.QUEUED, status_code=None, status_message=None):
+        events.append(session, job_id, "paused", "The job left the queue until it is resumed.")
+    elif move(session, job_id, Status.PAUSING, fence=Job.status == Status.RUNNING):
+        events.append(session, job_id, "pausing", "The run is being saved.")
+    else:
+        raise _refusal(job, "paused")
+    session.refresh(job)
+    return job
+
+
+def resume(session: Session, owner: str, job_id: str) -> Job:
+    """Puts a paused job back at its old place in the queue; one that is not paused stays as it is.
+
+    Raises:
+        IllegalMove: the job has ended, is about to, or is still being saved.
+    """
+    job = get(session, owner, job_id, lock=True)
+    if job.status in (Status.QUEUED, Status.RUNNING):
+        return job
+    if not move(session, job_id, Status.QUEUED, fence=Job.status == Status.PAUSED, not_before=db.now()):
+        raise _refusal(job, "resumed")
+    events.append(session, job_id, "queued", "The job was resumed and waits for a worker.")
     session.refresh(job)
     return job
 
@@ -202,10 +190,17 @@ def delete(session: Session, owner: str, job_id: str) -> None:
 
 
 def waiting_for(session: Session, dataset_id: str) -> Sequence[Job]:
-    """Queued jobs that could not be resolved before this dataset was read, locked until the commit."""
+    """Jobs that could not be resolved before this dataset was read, locked until the commit."""
     on_it = sa.or_(Job.dataset_id == dataset_id, Job.test_dataset_id == dataset_id)
-    query = sa.select(Job).where(Job.status == Status.QUEUED, Job.resolved_spec.is_(None), on_it)
+    query = sa.select(Job).where(Job.status.in_(states.AT_REST), Job.resolved_spec.is_(None), on_it)
     return session.scalars(query.order_by(Job.id).with_for_update()).all()
+
+
+def newer_waits(dataset: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Whether a job of a newer spec version waits for a dataset: this code could not resolve it."""
+    on_it = sa.or_(Job.dataset_id == dataset, Job.test_dataset_id == dataset)
+    waits = sa.and_(Job.status.in_(states.AT_REST), Job.resolved_spec.is_(None), Job.spec_version > job_spec.VERSION)
+    return sa.exists().where(on_it, waits)
 
 
 def uses(session: Session, dataset: Dataset) -> bool:

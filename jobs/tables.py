@@ -1,6 +1,7 @@
 """The tables. A row of `jobs` is the truth about a job; everything else hangs on it."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import JsonValue
@@ -16,7 +17,17 @@ from jobs.states import TERMINAL, Status
 StatusColumn = sa.Enum(
     Status, native_enum=False, length=16, values_callable=lambda kinds: [kind.value for kind in kinds]
 )
+IS_READY = "status = 'queued' AND resolved_spec IS NOT NULL"
+"""A job that a worker may take once its time has come. As text: a query finds a partial index only by its words."""
+ELIGIBLE = ("needs_gpu", "not_before", "spec_version")
+"""What decides whether a ready job is for this worker and now; in the index, so that others are passed quickly."""
+IS_HELD = "lease_owner IS NOT NULL"
+"""A job that a worker holds."""
 TERMINAL_KINDS = sa.text(f"kind IN ({', '.join(sorted(repr(status.value) for status in TERMINAL))})")
+
+
+def _partial(name: str, *columns: Any, where: str) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 class Table(DeclarativeBase):
@@ -61,10 +72,14 @@ class Job(Table):
     """Number of the current attempt, and the fencing token: whoever writes for another attempt changes nothing."""
     stalled_attempts: Mapped[int] = mapped_column(default=0)
     """Attempts lost since the last checkpoint; too many of them and the job is given up."""
+    oom_attempts: Mapped[int] = mapped_column(default=0)
+    """Attempts that ran out of memory; the one after the first takes its batches in smaller parts."""
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
+    """Null unless a worker holds the job."""
     lease_until: Mapped[datetime | None]
     not_before: Mapped[datetime]
-    hinted_at: Mapped[datetime | None]
+    needs_gpu: Mapped[bool] = mapped_column(default=False)
+    """Only a worker that has one may take the job."""
 
     spec_version: Mapped[int]
     spec: Mapped[JobSpec] = mapped_column(Parsed(JobSpec))
@@ -73,8 +88,8 @@ class Job(Table):
     """Null while a dataset is being profiled; only then is a queued job not for the taking."""
     resolution: Mapped[list[Decision]] = mapped_column(Parsed(list[Decision]))
     warnings: Mapped[list[Notice]] = mapped_column(Parsed(list[Notice]))
-    dataset_id: Mapped[str | None] = mapped_column(sa.String(40), index=True)
-    test_dataset_id: Mapped[str | None] = mapped_column(sa.String(40), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(sa.String(40))
+    test_dataset_id: Mapped[str | None] = mapped_column(sa.String(40))
     dataset_hash: Mapped[str | None] = mapped_column(sa.String(129))
     """SHA-256 of the dataset's bytes; of both datasets, joined by `+`, if the test rows have their own."""
     details: Mapped[dict[str, JsonValue]] = mapped_column("metadata", sa.JSON)
@@ -92,9 +107,15 @@ class Job(Table):
     traceparent: Mapped[str | None] = mapped_column(sa.String(64))
 
     __table_args__ = (
-        sa.Index("jobs_by_queue", "status", sa.desc("priority"), "queued_at", "id"),
+        _partial("jobs_ready", "owner", sa.desc("priority"), "queued_at", "id", *ELIGIBLE, where=IS_READY),
+        _partial("jobs_held", "owner", "lease_owner", where=IS_HELD),
+        _partial("jobs_live", "status", where="finished_at IS NULL"),
+        _partial("jobs_by_end", "finished_at", where="finished_at IS NOT NULL"),
         sa.Index("jobs_by_owner", "owner", "id"),
-        sa.Index("jobs_by_lease", "lease_until"),
+        sa.Index("jobs_by_owner_status", "owner", "status", "id"),
+        sa.Index("jobs_by_owner_name", "owner", "name", "id"),
+        _partial("jobs_by_dataset", "dataset_id", "id", where="dataset_id IS NOT NULL"),
+        _partial("jobs_by_test_dataset", "test_dataset_id", "id", where="test_dataset_id IS NOT NULL"),
     )
 
 
@@ -212,7 +233,6 @@ class Dataset(Table):
     """Readers whose leases ran out."""
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
     lease_until: Mapped[datetime | None]
-    hinted_at: Mapped[datetime | None]
 
     __table_args__ = (sa.Index("datasets_by_owner", "owner", "id"), sa.Index("datasets_by_status", "status"))
 
@@ -227,3 +247,81 @@ class IdempotencyKey(Table):
     body_sha256: Mapped[str] = mapped_column(sa.String(64))
     job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime]
+
+
+class Worker(Table):
+    """A worker process, from its start until it stops or is forgotten."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    """Its last heartbeat."""
+    slots: Mapped[int]
+    threads: Mapped[int]
+    """Cores for each slot."""
+    gpus: Mapped[list[str]] = mapped_column(sa.JSON)
+    """Their names."""
+    versions: Mapped[dict[str, str]] = mapped_column(sa.JSON)
+    """Of fitd, Python, torch and the spec's language."""
+    drain_asked: Mapped[bool] = mapped_column(default=False)
+    """It hands back what it runs and takes nothing until that is taken back."""
+
+
+class Webhook(Table):
+    """An address that is told of an owner's jobs."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    url: Mapped[str] = mapped_column(sa.String(2048))
+    description: Mapped[str | None] = mapped_column(sa.String(200))
+    events: Mapped[list[str]] = mapped_column(sa.JSON)
+    """The kinds it is told of."""
+    secret: Mapped[str] = mapped_column(sa.String(128))
+    """`whsec_` and base64: the key of its signatures."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    failing_since: Mapped[datetime | None]
+    """The first failure after the last success."""
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None]
+
+    __table_args__ = (sa.Index("webhooks_by_owner", "owner", "id"),)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is sent to it."""
+        return self.disabled_at is None
+
+
+class Delivery(Table):
+    """A message to a webhook, written in the transaction of what it tells; kept afterwards as the log."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    """The same in every try, so that a receiver knows a repetition."""
+    webhook_id: Mapped[str] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"))
+    job_id: Mapped[str | None] = mapped_column(sa.String(40))
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    payload: Mapped[dict[str, JsonValue]]
+    created_at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(sa.String(16))
+    """`pending`, `delivered` or `failed`."""
+    tries: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    """Of the next try, while it is pending; whoever tries moves it ahead first."""
+    answered: Mapped[int | None]
+    """HTTP status of the last try."""
+    error: Mapped[str | None]
+    """Why the last try failed, in a word."""
+    settled_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        _partial("deliveries_due", "due_at", where="status = 'pending'"),
+        _partial("deliveries_settled", "settled_at", where="settled_at IS NOT NULL"),
+        sa.Index("deliveries_by_webhook", "webhook_id", "id"),
+    )

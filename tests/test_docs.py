@@ -17,7 +17,7 @@ from api import problems
 from jobs import errors
 from jobs.spec.data import Task
 from tests import tables
-from tests.e2e.conftest import Service
+from tests.fleet import Fleet
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,13 +53,13 @@ def words(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    found = Service(tmp_path_factory.mktemp("s"))
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    found = Fleet(tmp_path_factory.mktemp("s"))
     yield found
     found.close()
 
 
-def test_the_commands_of_the_readme_print_what_it_says(service: Service, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_print_what_it_says(service: Fleet, tmp_path: Path) -> None:
     home = f"http://127.0.0.1:{service.environment['FITD_PORT']}"
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     script = "set -eu\n" + "".join(f"{code}echo '{MARK}'\n" for code, _ in walk()).replace(HOME, home)
@@ -156,12 +156,14 @@ def rulebook() -> Iterator[ast.AST]:
 
 
 def texts(node: ast.AST) -> set[str]:
-    """The string that an expression is; of an f-string that ends with the task, one for each."""
+    """The strings that an expression may be; of an f-string that ends with the task, one for each."""
     match node:
         case ast.Constant(value=str(text)):
             return {text}
         case ast.JoinedStr(values=[ast.Constant(value=str(text)), ast.FormattedValue()]):
             return {text + task for task in get_args(Task)}
+        case ast.IfExp(body=one, orelse=other):
+            return texts(one) | texts(other)
     return set()
 
 

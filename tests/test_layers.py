@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = {"api", "client", "jobs", "trainer", "worker"}
 MAY_IMPORT = {
     "jobs": {"jobs"},
-    "trainer": {"trainer", "jobs.spec", "jobs.errors"},
+    "trainer": {"trainer", "jobs.spec", "jobs.errors", "jobs.failpoints"},
     "worker": {"worker", "jobs", "trainer"},
     "api": {"api", "jobs"},
     "client": {"client", "jobs.spec"},

@@ -98,8 +98,9 @@ def test_only_the_proxy_can_be_reached_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"proxy": ["127.0.0.1:${FITD_PORT:-8000}:8080"]}
     outside = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
-    assert {name for name, service in SERVICES.items() if outside & set(service["networks"])} == {"proxy"}
-    assert set(SERVICES["proxy"]["networks"]) == outside | {"front"}
+    assert {name for name, service in SERVICES.items() if outside & set(service["networks"])} == {"proxy", "courier"}
+    assert set(SERVICES["proxy"]["networks"]) == {"outside", "front"}
+    assert set(SERVICES["courier"]["networks"]) == {"outward", "back"}
     assert {name for name, service in SERVICES.items() if "front" in service["networks"]} == {"proxy", "api"}
 
 

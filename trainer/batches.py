@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import torch
 
@@ -69,15 +70,18 @@ def _order(lane: Lane, rows: int, epoch: int, shuffle: bool) -> torch.Tensor:
 def batches(
     train: Examples, order: torch.Tensor, begins: list[int], first: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """x [K, B, …] and y [K, B, …] of each batch from number `first` on; gathered in blocks of batches."""
+    """x [K, B, …] and y [K, B, …] of each batch from number `first` on; gathered in blocks of batches.
+
+    Blocks begin where they do when `first` is 0: a batch that lay elsewhere in memory would give other last bits.
+    """
     order = order.to(train.x.device)
     per_batch = len(order) * math.prod(train.x.shape[1:]) * (begins[1] - begins[0])
     at_once = max(1, BLOCK_FLOATS // max(1, per_batch))
-    for head in range(first, len(begins) - 1, at_once):
+    for head in range(first - first % at_once, len(begins) - 1, at_once):
         bounds = begins[head : head + at_once + 1]
         rows = order[:, bounds[0] : bounds[-1]]
         x, y = _gathered(train.x, rows), _gathered(train.y, rows)
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in islice(pairwise(bounds), max(0, first - head), None):
             yield x[:, start - bounds[0] : end - bounds[0]], y[:, start - bounds[0] : end - bounds[0]]
 
 

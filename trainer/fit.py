@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from jobs.spec.explained import UNKNOWN, Background
 from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Dense, Sequential
@@ -27,11 +28,18 @@ REPORT_SECONDS = 0.5
 """At most this long between two reports, if steps are shorter."""
 
 
-def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[Lane] | None = None) -> Iterator[Moment]:
+def fit(
+    spec: JobSpec,
+    data: Data,
+    resume: Snapshot | None = None,
+    lanes: list[Lane] | None = None,
+    background: Background = UNKNOWN,
+) -> Iterator[Moment]:
     """Trains K models of one architecture, one per lane, and reports while it does.
 
     `spec` is resolved; `lanes` defaults to one, or the members of the ensemble. Stopping is up to the caller: whoever
-    leaves the iteration ends the run. With `resume`, the run goes on from that snapshot to the same bits.
+    leaves the iteration ends the run. With `resume`, the run goes on from that snapshot to the same bits. Of the
+    `background`, the attempts before count: the time that they took, and the parts that batches must be cut into.
 
     Raises:
         NoGpu: one is asked for, and there is none.
@@ -54,7 +62,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     balance = losses.class_weights(train.y, data.outputs) if spec.class_weight == "balanced" else None
     objective = Objective(spec.loss, balance)
     augment = augmentation.build(spec.augment, data.numeric)
-    make = Step(net, objective, Updater(spec, net.parameters))
+    make = Step(net, objective, Updater(spec, net.parameters), background.micro_batches)
 
     # --- everything that changes while training; what only a try can tell is found before
     if resume:
@@ -65,7 +73,13 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
         state = State.fresh(spec, net, make.updater, lanes, rates)
         state.decisions = decisions + found
         state.batch_size = size
-    probe = flow.probe(net, objective, layers, train, state.flows)
+    whole = min(state.batch_size, rows)  # of a batch
+    before, state.decisions = state.decisions, trials.cut(spec, make, whole, state.decisions)
+    notes = [*data.notes, *precision.notes(spec, where)]
+    if resume and state.decisions != before:
+        notes.append("The checkpoint's run cut its batches into other parts: the last bits may differ from that run's.")
+    most = flow.ROWS if make.parts == 1 else max(2, whole // make.parts)  # no more than fit into memory
+    probe = flow.probe(net, objective, layers, train, state.flows, min(most, flow.ROWS))
     if not resume:
         probe.look(0, 0)
     how = Pass(True, state.generators, precision.low(spec))
@@ -73,8 +87,10 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
     per_epoch = len(starts) - 1
     assert spec.log_every != "auto", "a resolved spec leaves nothing to guess"
     save_every = spec.checkpoint.save_freq if isinstance(spec.checkpoint.save_freq, int) else None
-    began = time.monotonic() - state.seconds
-    stop = _end(spec, state)
+    used = max(state.seconds, background.seconds)
+    began = time.monotonic() - used
+    deadline = math.inf if spec.max_time is None else began + spec.max_time
+    stop = _end(spec, state) or ("max_time" if spec.max_time is not None and used >= spec.max_time else None)
 
     def moment(report: Started | Progress | Finished) -> Moment:
         state.seconds = time.monotonic() - began
@@ -107,7 +123,7 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
             validation_rows=len(validation.x) if validation else 0,
             test_rows=len(data.test.x) if data.test else 0,
             decisions=state.decisions,
-            notes=[*data.notes, *precision.notes(spec, where)],
+            notes=notes,
             resumed_from=resume.step if resume else None,
         )
     )
@@ -135,11 +151,17 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
             state.count(means, z, ys)
             if state.step % spec.log_every == 0:
                 state.log_step(means)
+            now = time.monotonic()
             if batch < per_epoch and (
-                (save_every and state.step % save_every == 0) or time.monotonic() - reported > REPORT_SECONDS
+                (save_every and state.step % save_every == 0) or now - reported > REPORT_SECONDS or now > deadline
             ):
                 yield progress()
+                if now > deadline:
+                    stop = "max_time"
+                    break
                 reported = time.monotonic()
+        if stop:
+            break
 
         # --- end of the epoch: measure, decide what is best, decide whether to go on
         state.speed = trained / max(1e-9, time.monotonic() - epoch_began) if trained else None
@@ -149,13 +171,13 @@ def fit(spec: JobSpec, data: Data, resume: Snapshot | None = None, lanes: list[L
             measured = scores.validation(spec, data, objective.rows, z, validation)
         improved = state.end_epoch(measured)
         probe.look(state.epoch, state.step)
-        stop = _end(spec, state)
-        if stop is None and spec.max_time is not None and time.monotonic() - began > spec.max_time:
-            stop = "max_time"
+        stop = _end(spec, state) or ("max_time" if time.monotonic() > deadline else None)
         yield progress(improved=improved, epoch_ended=True)
         reported = time.monotonic()
 
     # --- deliver: the best weights where they are asked for, however the run ended
+    if not state.epoch and not state.lost.isfinite().all():
+        stop = "non_finite"
     probe.look(state.epoch, state.step, last=True)
     delivered = state.deliver()
     test = None
@@ -200,6 +222,17 @@ def _message(stop: StopReason, state: State) -> str:
         case "early_stopping":
             return f"No improvement for the patience given; stopped after epoch {state.epoch}."
         case "max_time":
-            return f"The time given was used up in epoch {state.epoch}."
+            return _overdue(state)
         case "non_finite":
-            return f"The loss of epoch {state.epoch} is not finite: lower the learning rate, or clip the gradient."
+            epoch = state.epoch or 1
+            return f"The loss of epoch {epoch} is not finite: lower the learning rate, or clip the gradient."
+
+
+def _overdue(state: State) -> str:
+    if not state.step:
+        return "The time given was used up before the first step: the model is as it was initialised."
+    if not state.epoch:
+        return f"The time given was used up in epoch 1: the model is as it was after step {state.step}, not validated."
+    if state.seen:
+        return f"The time given was used up in epoch {state.epoch + 1}: the best of the epochs before it counts."
+    return f"The time given was used up in epoch {state.epoch}."

@@ -32,7 +32,24 @@ class Objective:
 
     def __call__(self, z: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
         """z [K, B, outputs] → (mean losses [K], their sum's gradient [K, B, outputs])."""
-        if isinstance(self.loss, CrossEntropy) and self.balance is None and len(targets) == 1:
+        return self.weighed(z, self.weigh(targets))
+
+    def weigh(self, targets: Targets) -> Targets:
+        """Classes' weights put into those of the rows: a part of the batch need not know the others then.
+
+        The loss is Σwl/Σw over the batch, w of the row's class, also of the smoothed part (as Keras does).
+        """
+        return targets if self.balance is None else [self._balanced(y, weight) for y, weight in targets]
+
+    def _balanced(self, y: torch.Tensor, weight: torch.Tensor | None) -> Target:
+        assert self.balance is not None
+        classes = self.balance[y]
+        classes = classes / classes.mean(1, keepdim=True)
+        return Target(y, classes if weight is None else classes * weight)
+
+    def weighed(self, z: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
+        """As a call, of targets that are weighed already."""
+        if isinstance(self.loss, CrossEntropy) and len(targets) == 1 and targets[0][1] is None:
             return _cross_entropy(z, targets[0][0], self.loss.label_smoothing)
         z = z.detach().requires_grad_()
         with torch.enable_grad():
@@ -41,11 +58,7 @@ class Objective:
         return means.detach(), gradient
 
     def _mean(self, z: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-        """With class weights Σwl/Σw over the batch, w of the row's class, also of the smoothed part (as Keras does)."""
         each = self.rows(z.flatten(0, 1), y.flatten(0, 1)).view(z.shape[:2])
-        if self.balance is not None:
-            weighed = self.balance[y]
-            each = each * (weighed / weighed.mean(1, keepdim=True))
         return (each if weight is None else each * weight).mean(1)
 
 

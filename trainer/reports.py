@@ -58,6 +58,8 @@ class Started(Part):
     """What happened to the data on the way, for people."""
     resumed_from: int | None
     """The step of the checkpoint that the run goes on from."""
+    refused: str | None = None
+    """Why the run begins anew although there was a checkpoint, for people."""
 
 
 class Progress(Part):
@@ -90,7 +92,7 @@ class Finished(Part):
     step: int
     best: BestEpoch | None
     delivered_epoch: int
-    """The epoch whose weights are delivered, counted from 1."""
+    """The epoch whose weights are delivered, counted from 1; 0 if none has ended."""
     test: dict[str, JsonValue] | None
     seconds: float
     """Active time over all attempts."""
@@ -104,10 +106,13 @@ class Saved(Part):
     """A file was written into the run's folder."""
 
     kind: Literal["saved"] = "saved"
-    what: Literal["checkpoint", "best", "result"]
+    what: Literal["checkpoint", "resume", "best", "result"]
+    """`resume`: nobody asked for it; it is there to go on from, and may go once the run is over."""
     name: str
     content_type: str
     step: int
     epoch: int
     resumable: bool
     """Holds everything to go on from."""
+    metrics: dict[str, JsonValue] = {}
+    """The newest value of each metric at that step; none for results."""

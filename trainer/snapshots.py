@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,12 @@ class Snapshot:
     state: dict[str, JsonValue]
 
 
+def layout() -> str:
+    """Changes with the fields that are written down: what was written with others cannot be taken up."""
+    fields = {name: list(part.__annotations__) for name, part in (PER_LANE | SINGLE | LISTED).items()}
+    return hashlib.sha256(repr((PLAIN, fields)).encode()).hexdigest()[:12]
+
+
 def take(state: State) -> Snapshot:
     """Of all of it; nothing in it changes when training goes on."""
     state.tally()
@@ -87,7 +94,7 @@ def restore(state: State, snapshot: Snapshot) -> None:
     for lane, generator in enumerate(state.generators):
         generator.set_state(tensors[f"generator/{lane}"])
     for name in PLAIN:
-        setattr(state, name, scalars[name])
+        setattr(state, name, copy.deepcopy(scalars[name]))
     for name, part in PER_LANE.items():
         setattr(state, name, [part(**values) for values in scalars[name]])
     for name, single in SINGLE.items():
@@ -104,7 +111,7 @@ def _tables(points: list[Point]) -> Tensors:
     """Each metric as [n, 4]: place in the history, step, epoch, value."""
     rows: dict[str, list[tuple[float, ...]]] = {}
     for place, one in enumerate(points):
-        value = float(one.nonfinite) if one.nonfinite else one.value or 0.0
+        value = float(one.nonfinite or "nan") if one.value is None else one.value
         rows.setdefault(f"history/{one.name}", []).append((place, one.step, one.epoch, value))
     return {name: torch.tensor(table, dtype=torch.float64) for name, table in rows.items()}
 

@@ -102,7 +102,7 @@ class State:
             delivered_epoch=[0 for _ in lanes],
             scale=LossScale(active=spec.precision == "fp16"),
             lost=torch.zeros(len(lanes), device=device),
-            right=torch.zeros(len(lanes), device=device),
+            right=torch.zeros(len(lanes), dtype=torch.int64, device=device),
         )
 
     def rates(self, per_epoch: int) -> list[float]:
@@ -214,7 +214,15 @@ class State:
     # --- at the end of the run
 
     def deliver(self) -> int:
-        """Puts the weights to deliver in place; answers their epoch, the latest where lanes differ."""
+        """Puts the weights to deliver in place; answers their epoch, the latest where lanes differ.
+
+        In the middle of an epoch that is the best before it, since nothing was measured there; 0 if none has ended.
+        """
+        for lane, best in enumerate(self.best):
+            if self.seen and best.epoch and not self.delivered_epoch[lane]:
+                for name, tensor in self.kept.items():
+                    self.delivered.setdefault(name, tensor.clone())[lane] = tensor[lane]
+                self.delivered_epoch[lane] = best.epoch
         for name, tensor in self.network.numbers().items():
             for lane, epoch in enumerate(self.delivered_epoch):
                 if epoch:

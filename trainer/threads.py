@@ -15,7 +15,7 @@ and 205, one of 8.8·10⁶ (16-128-64-10, batch 128) 170 and 147, one of 180·10
 
 
 def settle(spec: JobSpec, data: Data) -> None:
-    """Lowers torch's thread count to one where steps are small. A resumed run settles on the same count."""
+    """Lowers torch's thread count to one where steps are small. A resumed run takes its checkpoint's count instead."""
     assert isinstance(spec.model, Sequential), "a resolved spec has its layers written out"
     rows = rows_at_most(spec.batch_size, len(data.train))
     forward = sum(place.operations for place in shapes.walk(spec.model.layers, data.input_shape))

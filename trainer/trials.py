@@ -1,5 +1,6 @@
 """What only a try can tell: the batch that fits and the learning rate that works. Nothing of a try is left behind."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -37,10 +38,10 @@ def settle(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> tup
     size = asked if isinstance(asked, int) else rows
     train_once = _trier(spec, step, train, lanes)
     if isinstance(asked, LargestBatch):
+        whole = dataclasses.replace(step, parts=1)  # the size is that of an attempt that did not cut it
         with undone(step):
-            size, why = largest_batch(asked, rows, train_once, len(lanes))
-        requested = asked.model_dump(mode="json")
-        decisions.append(Decision(path="/batch_size", requested=requested, value=size, rule="batch.probe", why=why))
+            size, why = largest_batch(asked, rows, _trier(spec, whole, train, lanes), len(lanes))
+        decisions.append(_of_batch(spec, size, "batch.probe", why))
     if lr != "auto":
         return size, [lr] * len(lanes), decisions
     with undone(step):
@@ -52,6 +53,24 @@ def settle(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> tup
     value: JsonValue = rates[0] if len(rates) == 1 else list(rates)
     decisions.append(Decision(path="/optimizer/lr", requested="auto", value=value, rule="lr.range_test", why=why))
     return size, rates, decisions
+
+
+def cut(spec: JobSpec, step: Step, size: int, decided: list[Decision]) -> list[Decision]:
+    """What was decided, with the parts of a batch of `size` rows as they are now."""
+    others = [decision for decision in decided if decision.rule != "batch.micro"]
+    if step.parts == 1:
+        return others
+    cut = f"each batch of {size} rows is computed in {step.parts} parts of at most {-(-size // step.parts)}"
+    why = f"The attempt before ran out of memory: {cut}; the update is the same."
+    if step.network.has_batch_norm:
+        why += " But a batch norm sees the statistics of a part."
+    return [*others, _of_batch(spec, size, "batch.micro", why)]
+
+
+def _of_batch(spec: JobSpec, size: int, rule: str, why: str) -> Decision:
+    asked = spec.batch_size
+    requested = asked.model_dump(mode="json") if isinstance(asked, LargestBatch) else asked
+    return Decision(path="/batch_size", requested=requested, value=size, rule=rule, why=why)
 
 
 def _trier(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> Try:

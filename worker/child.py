@@ -3,10 +3,12 @@
 Every message on the pipe is one JSON object. The process dies with its worker.
 """
 
+import errno
 import os
 import resource
 import traceback
 from collections.abc import Callable
+from importlib import metadata
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,33 +16,31 @@ from threading import Thread
 
 import torch
 
+from jobs import failpoints
 from jobs.errors import DataInvalid, NoGpu
-from jobs.spec.explained import Background
-from jobs.spec.job import JobSpec
 from trainer import memory, run
 from trainer.reports import Finished
 from trainer.sources import profiling, reading
-from worker.messages import DRAIN, Drained, Failed, News, Read, Spent
+from worker.messages import DRAIN, NO_MEMORY, Drained, Equipped, Failed, News, Order, Read, Spent
 
 PREVIEW_ROWS = 100
 """Rows kept beside the profile, to be looked at."""
 
 
-def train(
-    pipe: Connection, spec: str, background: str, files: dict[str, str], folder: str, resume: str | None, threads: int
-) -> None:
-    """Trains one job by its resolved spec and what else is known of it, both as JSON."""
+def train(pipe: Connection, order: str) -> None:
+    """Trains one job by an `Order` in JSON."""
 
     def work() -> None:
-        torch.set_num_threads(threads)
-        parsed = JobSpec.model_validate_json(spec)
-        paths = {id: Path(path) for id, path in files.items()}
+        failpoints.reach("child.started")
+        given = Order.model_validate_json(order)
+        torch.set_num_threads(given.threads)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(given.slot % torch.cuda.device_count())
         drained = True
-        checkpoint = Path(resume) if resume else None
-        known = Background.model_validate_json(background)
-        for news in run.run(parsed, paths, Path(folder), checkpoint, lambda: _asked(pipe), known):
-            _say(pipe, news)
-            drained = not isinstance(news, Finished)
+        news = run.run(given.spec, given.files, given.folder, given.resume, lambda: _asked(pipe), given.background)
+        for report in news:
+            _say(pipe, report)
+            drained = not isinstance(report, Finished)
         if drained:
             _say(pipe, Drained())
 
@@ -57,6 +57,16 @@ def read(pipe: Connection, path: str, sha256: str, memory: int, seconds: float) 
         data = reading.read(Path(path))
         profile = profiling.profile(data).model_copy(update={"sha256": sha256})
         _say(pipe, Read(profile=profile, preview=profiling.preview(data, PREVIEW_ROWS)))
+
+    _guarded(pipe, work)
+
+
+def look(pipe: Connection) -> None:
+    """Says what there is to compute with."""
+
+    def work() -> None:
+        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        _say(pipe, Equipped(gpus=gpus, versions={"fitd": metadata.version("fitd"), "torch": torch.__version__}))
 
     _guarded(pipe, work)
 
@@ -82,11 +92,16 @@ def _classified(error: Exception) -> Failed:
         case NoGpu():
             return Failed(error_class="spec", code=error.code, message=str(error))
         case RuntimeError() | MemoryError() if memory.ran_out(error):
-            text = "It does not fit into memory: take a smaller batch_size or a smaller model."
-            return Failed(error_class="oom", code="out_of_memory", message=text, trace=trace)
+            return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY, trace=trace)
         case OSError():
             text = f"The worker could not read or write a file ({type(error).__name__})."
-            return Failed(error_class="infrastructure", code="io_error", message=text, trace=trace)
+            is_full = error.errno == errno.ENOSPC
+            return Failed(
+                error_class="infrastructure",
+                code="disk_full" if is_full else "io_error",
+                message=text,
+                trace=trace,
+            )
         case _:
             text = f"fitd failed in an unforeseen way ({type(error).__name__}); its operator finds more in the log."
             return Failed(error_class="internal", code="internal_error", message=text, trace=trace)

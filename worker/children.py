@@ -11,10 +11,12 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from worker.launch import Work, launch
-from worker.messages import DRAIN, NEWS, News
+from worker.messages import DRAIN, NEWS, Equipped, News
 
 GRACE = 10.0
 """Seconds between the polite and the other end."""
+WARMTH = 60.0
+"""Seconds between two looks at whether the first child still lives."""
 SECRET = ("FITD_DATABASE_URL", "FITD_BROKER_URL", "FITD_ARTIFACTS_URL", "AWS_")
 """Environment variables, by their beginnings, that a child must not see."""
 
@@ -26,13 +28,6 @@ def warm() -> None:
     _context.set_forkserver_preload(["trainer.warm"])
     with _environment():
         forkserver.ensure_running()
-
-
-def await_warmth() -> None:
-    """Until that process has imported everything: a job that is claimed then starts at once."""
-    first = _context.Process(target=os.getpid)
-    first.start()
-    first.join()
 
 
 @contextmanager
@@ -57,10 +52,10 @@ class Child:
         self.pipe = pipe
 
     def hear(self, timeout: float) -> list[News]:
-        """What it has said by now, waiting up to `timeout` seconds for the first word."""
+        """What it has said by now, waiting up to `timeout` seconds for the first word; of a killed one, nothing more."""
         heard: list[News] = []
-        connection.wait([self.pipe, self.process.sentinel], timeout)
         try:
+            connection.wait([self.pipe, self.process.sentinel], timeout)
             while self.pipe.poll():
                 heard.append(NEWS.validate_json(self.pipe.recv_bytes()))
         except (EOFError, OSError):
@@ -107,3 +102,17 @@ def start(work: Work, *arguments: Any) -> Child:
     process.start()
     theirs.close()
     return Child(process, ours)
+
+
+def equipped() -> Equipped:
+    """What children find here. The first one waits until all is imported: jobs that are claimed then start at once."""
+    child = start("look")
+    try:
+        while True:
+            for news in child.hear(WARMTH):
+                if isinstance(news, Equipped):
+                    return news
+            if not child.running:
+                raise RuntimeError(f"no training process starts here (exit {child.process.exitcode})")
+    finally:
+        child.kill()

@@ -4,9 +4,9 @@ import importlib
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-Work = Literal["train", "read"]
+Work = Literal["train", "read", "look"]
 
 
 def launch(pipe: Connection, work: Work, *arguments: Any) -> None:
-    """Runs `worker.child.train` or `worker.child.read`."""
+    """Runs the function of `worker.child` of that name."""
     getattr(importlib.import_module("worker.child"), work)(pipe, *arguments)

@@ -1,7 +1,10 @@
-"""What a worker has: settings, database, artifacts, slots."""
+"""What a worker has: settings, database, artifacts, slots, equipment; and whether it is to stop."""
 
 import os
+import queue
+import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +14,14 @@ from jobs import artifacts, db
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.settings import Settings
+from worker.holds import Hold
+
+
+@dataclass(eq=False)
+class Pulse:
+    """When the database last took a word of this worker, in seconds of a clock that never jumps."""
+
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -20,8 +31,28 @@ class Place:
     settings: Settings
     database: Database
     artifacts: Artifacts
-    slots: threading.Semaphore = field(repr=False)
-    """One per job that may run at a time."""
+    gpus: list[str] = field(default_factory=list)
+    """Their names; slots take them in turn."""
+    slots: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue, repr=False)
+    """Numbers of the free ones: one per job that may run at a time."""
+    holds: set[Hold] = field(default_factory=set, repr=False)
+    """On its jobs; the heartbeat renews their leases."""
+    reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held by the one thread that reads uploads."""
+    pulse: Pulse = field(default_factory=Pulse, repr=False)
+    drain_asked: threading.Event = field(default_factory=threading.Event, repr=False)
+    over: threading.Event = field(default_factory=threading.Event, repr=False)
+    """Set when the process ends for a reason of its own."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process ends. Celery sets its values to an exit code, and 0 is one."""
+        return self.over.is_set() or state.should_stop is not None or state.should_terminate is not None
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker saves and hands back what it runs and takes nothing: it stops, or was asked to."""
+        return self.stopping or self.drain_asked.is_set()
 
     @property
     def scratch(self) -> Path:
@@ -33,23 +64,29 @@ class Place:
         """Cores for each slot: one thread too many costs more than one too few."""
         return max(1, (os.cpu_count() or 1) // self.settings.slots)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the disks under scratch files and artifacts can take what a job writes."""
+        self.settings.scratch.mkdir(parents=True, exist_ok=True)
+        least = self.settings.least_free_bytes
+        return self.artifacts.has_room(least) and shutil.disk_usage(self.settings.scratch).free > least
+
     def local(self, path: str, sha256: str) -> Path:
         """A local copy of a dataset's bytes, fetched once."""
         copy = self.settings.scratch / "datasets" / sha256
-        if not copy.exists():
+        try:
+            os.utime(copy)  # a copy that was touched lately is not tidied away
+        except FileNotFoundError:
             copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_name(f"{sha256}.{threading.get_ident()}.partial")
+            partial = copy.with_name(f"{sha256}.{os.getpid()}.{threading.get_ident()}.partial")
             self.artifacts.fetch(path, partial)
             partial.rename(copy)
         return copy
 
 
-def open_(settings: Settings) -> Place:
+def open_(settings: Settings, gpus: list[str]) -> Place:
     """Connects to everything; nothing is written yet."""
-    store = artifacts.connect(settings.artifacts)
-    return Place(settings, db.connect(settings.database), store, threading.Semaphore(settings.slots))
-
-
-def draining() -> bool:
-    """Whether this worker was asked to stop. Celery sets the value to an exit code, and 0 is one."""
-    return state.should_stop is not None or state.should_terminate is not None
+    place = Place(settings, db.connect(settings.database), artifacts.connect(settings.artifacts), gpus)
+    for number in range(settings.slots):
+        place.slots.put(number)
+    return place

@@ -10,7 +10,7 @@ from jobs.tables import Dataset
 from worker import children
 from worker.children import Child
 from worker.messages import Failed, Read
-from worker.place import Place, draining
+from worker.place import Place
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | No
         for news in reader.hear(0.25):
             if isinstance(news, Read | Failed):
                 return news
-        if draining():
+        if place.draining:
             return None
         if time.monotonic() - began > place.settings.reader_seconds:
             text = f"Reading took more than {place.settings.reader_seconds:.0f} seconds; upload a smaller file."

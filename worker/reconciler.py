@@ -1,57 +1,88 @@
-"""What makes lost messages and lost workers harmless: rings again for what waits, takes back what is not renewed."""
+"""What makes lost messages and lost workers harmless: looks for work unasked, takes back what is not renewed."""
 
 import threading
 import time
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from jobs import datasets, leases, queue
-from worker.place import Place, draining
+from jobs import leases, workers
+from jobs.leases import Held
+from worker import slots
+from worker.place import Place
 
 log = structlog.get_logger()
 
 TICK = 2.0
-"""Seconds between two rounds. Many workers may make them at once."""
+"""Seconds between two rounds, at most. Many workers may make them at once."""
 
 
 def start(place: Place) -> threading.Thread:
-    """Runs rounds until the worker drains."""
+    """Runs rounds until the worker stops."""
     thread = threading.Thread(target=_rounds, args=(place,), name="reconciler", daemon=True)
     thread.start()
     return thread
 
 
 def _rounds(place: Place) -> None:
-    connected_since = time.monotonic()
-    while not draining():
+    watch = Watch(place.settings.lease_seconds)
+    pause = min(TICK, watch.lease / 10)
+    while not place.stopping:
         try:
-            ring(place)
-            # After an outage every lease looks expired: their holders get one lease's time to renew.
-            if time.monotonic() - connected_since > place.settings.lease_seconds:
-                reap(place)
+            obey(place)
+            slots.look(place)
+            reap(place, watch)
         except OperationalError as error:
             log.warning("database_away", error=str(error.orig))
-            connected_since = time.monotonic()
+            watch.forget()
         except Exception:  # a round that fails must not be the last one
             log.exception("reconciler_failed")
-        time.sleep(TICK)
+        time.sleep(pause)
 
 
-def ring(place: Place) -> None:
-    """Hints again for jobs and datasets that nobody has taken."""
-    with place.database.writing() as session:
-        jobs = leases.to_hint(session, limit=2 * place.settings.slots)
-        unread = datasets.to_hint(session, limit=4)
-    for id in jobs:
-        queue.ring(queue.TRAIN, id)
-    for id in unread:
-        queue.ring(queue.READ, id)
+def obey(place: Place) -> None:
+    """Drains, or ends a drain, as was asked."""
+    with place.database.reading() as session:
+        asked = workers.drain_asked(session, place.settings.worker_name)
+    if asked != place.drain_asked.is_set():
+        log.info("drain_asked" if asked else "drain_over")
+        (place.drain_asked.set if asked else place.drain_asked.clear)()
 
 
-def reap(place: Place) -> None:
-    """Gives jobs whose lease has expired back to the queue."""
-    with place.database.writing() as session:
-        for job_id, attempt in leases.expired(session):
-            if leases.release(session, job_id, attempt, "lease_expired", counted=True):
-                log.warning("lease_expired", job_id=job_id, attempt=attempt)
+@dataclass
+class Watch:
+    """Sees leases expire without a common clock: one that has not changed for its own length has run out.
+
+    What was seen before an outage, or before this process itself was frozen, says nothing: holders get a whole lease
+    to renew.
+    """
+
+    lease: float
+    seen: dict[Held, float] = field(default_factory=dict)
+    looked_at: float = 0.0
+
+    def silent(self, held: set[Held], now: float) -> list[Held]:
+        """Of the held jobs, those whose workers have been silent; `now` in seconds of a clock that never jumps."""
+        if now - self.looked_at > self.lease / 2:
+            self.forget()
+        self.looked_at = now
+        self.seen = {one: self.seen.get(one, now) for one in held}
+        return [one for one, since in self.seen.items() if now - since > self.lease]
+
+    def forget(self) -> None:
+        """Begins anew."""
+        self.seen = {}
+
+
+def reap(place: Place, watch: Watch) -> None:
+    """Gives jobs whose lease has run out back to the queue, each by a transaction of its own."""
+    if time.monotonic() - place.pulse.at > watch.lease / 2:  # others may be silent for the reason that this one is
+        watch.forget()
+    with place.database.reading() as session:
+        held = leases.held(session)
+    for job_id, attempt, until in watch.silent(held, time.monotonic()):
+        with place.database.writing() as session:
+            reaped = leases.reap(session, job_id, attempt, until)
+        if reaped:
+            log.warning("lease_expired", job_id=job_id, attempt=attempt)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -11,28 +10,23 @@ from pydantic import JsonValue
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from jobs import artifacts, files, ids, leases, runlog
+from jobs import failpoints, files, leases, runlog
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.runlog import Line
 from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
 from jobs.tables import File, Job
 from trainer import reports
-from trainer.reports import Saved
+from worker.holds import Hold, Lost
+from worker.messages import Spent
 from worker.place import Place
 
 log = structlog.get_logger()
 
 RECORD_SECONDS, RECORD_POINTS = 1.0, 500
 """Metrics are written in batches of at most this age or size."""
-LONGEST_DISCONNECTED = 900.0
-"""Seconds for which a run goes on while the database cannot be reached."""
 
 Answer = TypeVar("Answer")
-
-
-class Lost(Exception):
-    """The lease is somebody else's now: kill the child, touch nothing."""
 
 
 @dataclass
@@ -40,13 +34,32 @@ class Record:
     """The worker's side of one attempt's record. Every method raises `Lost` once the attempt is fenced."""
 
     place: Place
-    job: Job
+    hold: Hold
     latest: reports.Progress | None = None
     points: list[reports.Point] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    spent: Spent | None = None
+    """What the child said it used, once it ends."""
     best_file: File | None = None
+    began: float = field(default_factory=time.monotonic)
     flushed_at: float = field(default_factory=time.monotonic)
-    renewed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def job(self) -> Job:
+        """As it was claimed."""
+        return self.hold.job
+
+    @property
+    def usage(self) -> Usage:
+        """Of all attempts so far."""
+        before, seconds = self.job.usage, time.monotonic() - self.began
+        on_gpu = self.spent is not None and self.spent.on_gpu
+        peak = self.spent.peak_memory_bytes if self.spent else 0
+        return Usage(
+            seconds=before.seconds + seconds,
+            gpu_seconds=before.gpu_seconds + (seconds if on_gpu else 0.0),
+            peak_memory_bytes=max(before.peak_memory_bytes, peak),
+        )
 
     # --- buffered
 
@@ -62,18 +75,14 @@ class Record:
     # --- kept in touch
 
     def touch(self) -> Status | None:
-        """Records what is due, renews the lease, answers the job's status; None while the database is away."""
-        now = time.monotonic()
+        """Records what is due, answers the job's status; None while the database is away."""
+        self.hold.check()
         try:
-            if now - self.flushed_at >= RECORD_SECONDS or len(self.points) >= RECORD_POINTS:
+            if time.monotonic() - self.flushed_at >= RECORD_SECONDS or len(self.points) >= RECORD_POINTS:
                 return self._flush()
-            if now - self.renewed_at >= self.place.settings.heartbeat_seconds:
-                return self._renewed(self._write(self._renew))
             with self.place.database.reading() as session:
                 return _held(leases.status(session, self.job.id, self.job.attempt))
         except OperationalError as error:
-            if now - self.renewed_at > LONGEST_DISCONNECTED:
-                raise Lost from error
             log.warning("database_away", error=str(error.orig))
             return None
 
@@ -85,7 +94,7 @@ class Record:
         self.flushed_at = time.monotonic()
         status = self._write(self._buffered)
         self.points, self.lines = [], []
-        return self._renewed(status)
+        return _held(status)
 
     def _buffered(self, session: Session) -> Status | None:
         status = self._progress(session)
@@ -101,18 +110,11 @@ class Record:
         fraction = now.step / now.steps if now.steps else 1.0
         progress = Progress(fraction=fraction, **now.model_dump(include=PROGRESS))
         best = Best(**now.best.model_dump(), checkpoint_id=self._best_id(now.best.step)) if now.best else None
-        return leases.record(session, self.job.id, self.job.attempt, points, progress, dict(now.latest), best, lease)
+        latest = dict(now.latest)
+        return leases.record(session, self.job.id, self.job.attempt, points, progress, latest, best, self.usage, lease)
 
     def _best_id(self, step: int) -> str | None:
         return self.best_file.id if self.best_file and self.best_file.step == step else None
-
-    def _renew(self, session: Session) -> Status | None:
-        return leases.renew(session, self.job.id, self.job.attempt, self.place.settings.lease_seconds)
-
-    def _renewed(self, status: Status | None) -> Status:
-        held = _held(status)
-        self.renewed_at = time.monotonic()
-        return held
 
     # --- written at once
 
@@ -124,45 +126,33 @@ class Record:
         """What only the device could tell."""
         self._must(lambda session: leases.decided(session, self.job.id, self.job.attempt, decisions))
 
-    def keep(self, saved: Saved, source: Path) -> None:
-        """Moves a file of the run into the artifact store, then says so; superseded checkpoints go."""
-        self.flush()  # what led to a checkpoint is on record before it is
-        file = self._file(saved, source)
-        self.place.artifacts.put(file.path, source)
-        source.unlink()
+    def note(self, kind: str, message: str, level: str = "warning") -> None:
+        """An event that changes nothing, and a line of the log."""
+        self.line(message, level)
+        self._must(lambda session: leases.note(session, self.job.id, self.job.attempt, kind, message, level))
+
+    def keep(self, file: File) -> None:
+        """Says that a file is in the artifact store; what it supersedes goes."""
         spec = self.job.resolved_spec
         most = spec.checkpoint.keep if spec else 1
-        self._must(lambda session: leases.keep(session, self.job.id, self.job.attempt, file))
+        superseded = self._insist(
+            lambda: self._write(lambda session: leases.keep(session, self.job.id, self.job.attempt, file, most))
+        )
+        if superseded is None:
+            raise Lost
+        failpoints.reach("file.committed")
         if file.is_best:
             self.best_file = file
-        superseded = self._insist(lambda: self._write(lambda session: files.prune(session, self.job.id, most)))
-        for path in superseded:
-            self.place.artifacts.delete(path)
+        self._delete(superseded)
 
-    def _file(self, saved: Saved, source: Path) -> File:
-        is_result = saved.what == "result"
-        return File(
-            id=ids.new("file" if is_result else "ckpt"),
-            job_id=self.job.id,
-            kind="artifact" if is_result else "checkpoint",
-            name="best" if saved.what == "best" else saved.name,
-            attempt=self.job.attempt,
-            step=saved.step,
-            epoch=saved.epoch,
-            path=files.key(self.job.id, self.job.attempt, saved.name),
-            content_type=saved.content_type,
-            bytes=source.stat().st_size,
-            sha256=artifacts.sha256(source),
-            is_best=saved.what == "best",
-            resumable=saved.resumable,
-            metrics={} if is_result or self.latest is None else dict(self.latest.latest),
-        )
+    def _delete(self, paths: list[str]) -> None:
+        for path in paths:
+            self.place.artifacts.delete(path)
 
     def finish(
         self,
         status: Status,
         message: str,
-        usage: Usage,
         *,
         stop_reason: str | None = None,
         test: dict[str, JsonValue] | None = None,
@@ -171,6 +161,7 @@ class Record:
     ) -> None:
         """The job's one end."""
         self.flush()
+        failpoints.reach("finish.begun")
         self._must(
             lambda session: leases.finish(
                 session,
@@ -178,19 +169,31 @@ class Record:
                 self.job.attempt,
                 status,
                 message,
-                usage=usage,
+                usage=self.usage,
                 stop_reason=stop_reason,
                 test=test,
                 diagnostics=diagnostics,
                 error=error,
             )
         )
+        failpoints.reach("finish.committed")
+        self._delete(
+            self._insist(
+                lambda: self._write(lambda session: files.forget(session, self.job.id, "checkpoint", files.RESUME))
+            )
+        )
 
-    def release(self, why: str, usage: Usage, *, counted: bool) -> None:
+    def release(self, why: str, *, counted: bool) -> None:
         """Back to the queue."""
+        usage = self.usage
         self._must(
             lambda session: leases.release(session, self.job.id, self.job.attempt, why, counted=counted, usage=usage)
         )
+
+    def retry_smaller(self, error: Failure) -> None:
+        """Back to the queue, to take less memory."""
+        usage = self.usage
+        self._must(lambda session: leases.retry_smaller(session, self.job.id, self.job.attempt, error, usage))
 
     # --- the database
 
@@ -198,17 +201,25 @@ class Record:
         if not self._insist(lambda: self._write(write)):
             raise Lost
 
+    def read(self, query: Callable[[Session], Answer]) -> Answer:
+        """What is on record, insisted on."""
+
+        def ask() -> Answer:
+            with self.place.database.reading() as session:
+                return query(session)
+
+        return self._insist(ask)
+
     def _write(self, write: Callable[[Session], Answer]) -> Answer:
         with self.place.database.writing() as session:
             return write(session)
 
     def _insist(self, write: Callable[[], Answer]) -> Answer:
         while True:
+            self.hold.check()
             try:
                 return write()
             except OperationalError as error:
-                if time.monotonic() - self.renewed_at > LONGEST_DISCONNECTED:
-                    raise Lost from error
                 log.warning("database_away", error=str(error.orig))
                 time.sleep(1)
 

@@ -1,20 +1,67 @@
 """What a worker process runs, from its first connection until it has drained."""
 
-from jobs import logs, queue, settings
-from worker import children, place, reconciler, tasks
+import contextlib
+import platform
+import threading
+
+from celery import signals
+from sqlalchemy.exc import OperationalError
+
+from jobs import logs, queue, settings, workers
+from jobs.settings import Settings
+from jobs.spec import job as job_spec
+from jobs.workers import Equipment
+from worker import broker, children, delivering, heartbeat, place, reconciler, retention, slots, tasks
+from worker.messages import Equipped
+from worker.place import Place
 
 
 def main() -> None:
     """Takes jobs until it is told to stop."""
     options = settings.current()
     logs.configure(options.log_format)
-    here = place.open_(options)
+    found = children.equipped()
+    here = place.open_(options, found.gpus)
+    asleep = threading.Event()
+    heart = heartbeat.start(here, _equipment(here, found), asleep)
+    reconciler.start(here)
+    retention.start(here)
+    if options.deliver:
+        delivering.start(here)
+    try:
+        _serve(here, options)
+    finally:
+        here.over.set()
+        _await_work()
+        asleep.set()
+        heart.join()
+        with contextlib.suppress(OperationalError), here.database.writing() as session:
+            workers.leave(session, options.worker_name)
+
+
+def _serve(here: Place, options: Settings) -> None:
+    broker.guard()
+    signals.setup_logging.connect(_keep_logging)
     app = queue.app()
     tasks.register(app, here)
-    children.await_warmth()
-    reconciler.start(here)
     # Two threads more than slots: one reads uploads while all slots train, one answers hints that find no slot free.
     concurrency = str(options.slots + 2)
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     pool = ["--pool", "threads", "--concurrency", concurrency, "--hostname", options.worker_name]
     app.worker_main(["--quiet", "worker", *pool, *quiet])
+
+
+def _keep_logging(**_: object) -> None:
+    """Celery sets up no logging of its own where somebody listens to this signal."""
+
+
+def _equipment(here: Place, found: Equipped) -> Equipment:
+    versions = {**found.versions, "python": platform.python_version(), "spec": str(job_spec.VERSION)}
+    return Equipment(here.settings.slots, here.threads, found.gpus, versions)
+
+
+def _await_work() -> None:
+    """Until the threads that work without Celery have handed their jobs back."""
+    for thread in threading.enumerate():
+        if thread.name in slots.WORK:
+            thread.join()

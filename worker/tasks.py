@@ -3,26 +3,17 @@
 from celery import Celery
 
 from jobs import queue
-from worker import profiling, training
-from worker.place import Place, draining
+from worker import slots
+from worker.place import Place
 
 
 def register(app: Celery, place: Place) -> None:
-    """Makes the tasks known to this worker's Celery app."""
+    """Makes the tasks known to this worker's Celery app. What a message carries is of no matter to them."""
 
     @app.task(name=queue.TRAIN)
-    def train(id: str) -> None:
-        """Works on the best jobs until none is left or the worker stops; without a free slot, not at all."""
-        if not place.slots.acquire(blocking=False):
-            return
-        try:
-            while not draining() and training.train_next(place):
-                continue
-        finally:
-            place.slots.release()
+    def train(*_: object, **__: object) -> None:
+        slots.train(place)
 
     @app.task(name=queue.READ)
-    def read(id: str) -> None:
-        """Reads uploaded files until none is left or the worker stops."""
-        while not draining() and profiling.read_next(place):
-            continue
+    def read(*_: object, **__: object) -> None:
+        slots.read(place)

@@ -1,49 +1,65 @@
 """One job from its claim to its end: files in, child started and heard, everything recorded, one terminal state."""
 
 import shutil
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import obstore
 import structlog
 
-from jobs import artifacts, datasets, files, leases
+from jobs import artifacts, claims, datasets, failpoints, files
 from jobs.errors import DataInvalid
-from jobs.record import Failure, Usage
+from jobs.record import Failure
 from jobs.spec import remedies
 from jobs.spec.explained import Background, Diagnostics
 from jobs.states import Status
 from jobs.tables import File, Job
 from trainer.reports import Finished, Progress, Saved, Started
-from worker import children
+from worker import children, memory, scratch
 from worker.children import Child
-from worker.messages import Drained, Failed, News, Read, Spent
-from worker.place import Place, draining
-from worker.record import Lost, Record
+from worker.holds import Hold, Lost
+from worker.messages import NO_MEMORY, Drained, Equipped, Failed, News, Order, Read, Spent
+from worker.place import Place
+from worker.record import Record
+from worker.uploads import Uploads
 
 log = structlog.get_logger()
 
 LISTEN = 0.25
 """Seconds between two looks at the database while the child is silent; a cancel is seen within them."""
+DRAIN_PATIENCE = 8.0
+"""Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
+MICRO_BATCHES = 4
+"""Parts of each batch in the attempt after one that ran out of memory."""
 
 
-def train_next(place: Place) -> bool:
-    """Claims the best eligible job and sees it through; False if there was none."""
+def train_next(place: Place, slot: int) -> bool:
+    """Claims the best eligible job and sees it through in this slot; False if there was none."""
+    gpu = bool(place.gpus)
     with place.database.writing() as session:
-        job = leases.claim(session, place.settings.worker_name, place.settings.lease_seconds)
+        job = claims.claim(session, place.settings.worker_name, place.settings.lease_seconds, gpu=gpu)
     if job is None:
         return False
+    failpoints.reach("claim.committed")
+    hold = Hold(job)
+    place.holds.add(hold)
     with structlog.contextvars.bound_contextvars(job_id=job.id, attempt=job.attempt, traceparent=job.traceparent):
         log.info("job_claimed")
-        run = Run(place, job, Record(place, job))
+        run = Run(place, Record(place, hold), slot)
         try:
             run.supervise()
         except Lost:
             log.warning("lease_lost")
+        except (OSError, obstore.exceptions.BaseError):
+            log.exception("files_failed")
+            run.give_up("io_error" if place.has_room else "disk_full")
         except Exception:  # the job must not wait for its lease because the worker has a fault
             log.exception("supervision_failed")
-            run.give_up()
+            run.give_up("worker_error")
         finally:
+            place.holds.discard(hold)
             run.clear()
     return True
 
@@ -53,14 +69,23 @@ class Run:
     """A claimed job and the child that trains it."""
 
     place: Place
-    job: Job
     record: Record
+    slot: int
     child: Child | None = None
     finished: Finished | None = None
     failed: Failed | None = None
-    spent: Spent | None = None
     drained: bool = False
-    began: float = field(default_factory=time.monotonic)
+    uploads: Uploads = field(init=False)
+    heard_at: float = field(default_factory=time.monotonic)
+    oom_kills: int = field(default_factory=memory.oom_kills)
+
+    def __post_init__(self) -> None:
+        self.uploads = Uploads(self.place, self.record.hold)
+
+    @property
+    def job(self) -> Job:
+        """As it was claimed."""
+        return self.record.job
 
     @property
     def folder(self) -> Path:
@@ -73,6 +98,7 @@ class Run:
         Raises:
             Lost: another attempt owns the job.
         """
+        scratch.clear_earlier(self.place, self.job)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self.child = self._start()
@@ -85,35 +111,38 @@ class Run:
     def _start(self) -> Child:
         spec = self.job.resolved_spec
         assert spec is not None, "only resolved jobs are claimed"
-        paths = {id: str(path) for id, path in self._datasets().items()}
-        resume = self._checkpoint()
-        path = str(resume) if resume else None
         known = Background(
-            decisions=self.job.resolution, warnings=self.job.warnings, dataset_hash=self.job.dataset_hash
+            decisions=self.job.resolution,
+            warnings=self.job.warnings,
+            dataset_hash=self.job.dataset_hash,
+            micro_batches=MICRO_BATCHES if self.job.oom_attempts else 1,
+            seconds=self.job.usage.seconds,
         )
-        given = spec.model_dump_json(), known.model_dump_json(), paths, str(self.folder), path, self.place.threads
-        return children.start("train", *given)
+        order = Order(
+            spec=spec,
+            background=known,
+            files=self._datasets(),
+            folder=self.folder,
+            resume=self._checkpoint(),
+            threads=self.place.threads,
+            slot=self.slot,
+        )
+        return children.start("train", order.model_dump_json())
 
     def _datasets(self) -> dict[str, Path]:
         wanted = [id for id in (self.job.dataset_id, self.job.test_dataset_id) if id]
-        with self.place.database.reading() as session:
-            found = [datasets.get(session, self.job.owner, id) for id in wanted]
-        paths = {}
-        for dataset in found:
-            paths[dataset.id] = self.place.local(dataset.path, dataset.sha256)
-            self.record.touch()  # a large file may take most of the lease
-        return paths
+        found = self.record.read(lambda session: [datasets.get(session, self.job.owner, id) for id in wanted])
+        return {dataset.id: self.place.local(dataset.path, dataset.sha256) for dataset in found}
 
     def _checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole."""
-        with self.place.database.reading() as session:
-            known = [file for file in files.list_of(session, self.job.id, "checkpoint") if file.resumable]
-        for file in reversed(known):
+        known = self.record.read(lambda session: files.list_of(session, self.job.id, "checkpoint"))
+        for file in reversed([file for file in known if file.resumable]):
             path = self.folder / "resume.safetensors"
             fault = self._fetch(file, path)
             if fault is None:
                 return path
-            self.record.line(f"Checkpoint {file.name} is {fault} and was passed over.", "warning")
+            self.record.note("checkpoint_refused", f"Checkpoint {file.name} is {fault} and was passed over.")
         return None
 
     def _fetch(self, file: File, path: Path) -> str | None:
@@ -124,20 +153,36 @@ class Run:
         return None if artifacts.sha256(path) == file.sha256 else "damaged"
 
     def _listen(self, child: Child) -> None:
-        asked = False
+        asked_at = None
         while child.running:
             for news in child.hear(LISTEN):
                 self._take(news)
-            if draining() and not asked:
-                child.drain()
-                asked = True
-            if self.record.touch() is Status.CANCELLING:
+            status = self._keep_up(child)
+            if status is Status.CANCELLING:
                 child.stop()
                 return
+            if (self.place.draining or status is Status.PAUSING) and asked_at is None:
+                child.drain()
+                asked_at = time.monotonic()
+            if self.place.draining and asked_at and time.monotonic() - asked_at > DRAIN_PATIENCE:
+                self.drained = True
+                child.kill()
         for news in child.hear(0):
             self._take(news)
 
+    def _keep_up(self, child: Child) -> Status | None:
+        """Commits what is stored and due, looks after the child; answers what is asked of the job."""
+        for file in self.uploads.stored():
+            self.record.keep(file)
+        if time.monotonic() - self.heard_at > self.place.settings.stall_seconds:
+            text = f"The training process said nothing for {self.place.settings.stall_seconds:g} seconds."
+            self.failed = Failed(error_class="infrastructure", code="stalled", message=text)
+            self.record.line(text, "warning")
+            child.kill()
+        return self.record.touch()
+
     def _take(self, news: News) -> None:
+        self.heard_at = time.monotonic()
         match news:
             case Started():
                 self._introduce(news)
@@ -146,18 +191,19 @@ class Run:
                 if news.epoch_ended:
                     self.record.line(_epoch_line(news))
             case Saved():
-                self.record.keep(news, self.folder / news.name)
+                self.record.flush()  # what led to a checkpoint is on record before it is
+                self.uploads.add(news, self.folder / news.name)
             case Finished():
                 self.finished = news
             case Failed():
                 self.failed = news
                 log.warning("child_failed", code=news.code, trace=news.trace)
             case Spent():
-                self.spent = news
+                self.record.spent = news
             case Drained():
                 self.drained = True
-            case Read():
-                raise AssertionError("a training child profiles no files")
+            case Read() | Equipped():
+                raise AssertionError("a training child neither reads uploads nor looks around")
 
     def _introduce(self, news: Started) -> None:
         self.record.line(f"{news.parameters:,} parameters on {news.device} with {news.threads} threads.")
@@ -166,34 +212,48 @@ class Run:
         for note in news.notes:
             self.record.line(note)
         self.record.decided(news.decisions)
+        if news.refused:
+            self.record.note("checkpoint_refused", news.refused)
         if self.job.attempt > 1:
             self.record.resumed(news.resumed_from or 0)
 
     def _settle(self) -> None:
         """The child is gone: what became of the job?"""
-        usage = self._usage()
+        for file in self.uploads.stored(all=True):
+            self.record.keep(file)
+        failed = self.failed or self._killed_for_memory()
         if self.finished:
-            self._end(self.finished, usage)
-        elif self.failed and self.failed.error_class != "infrastructure":
-            error = Failure(error_class=self.failed.error_class, code=self.failed.code, message=self.failed.message)
-            self.record.finish(Status.FAILED, error.message, usage, error=error)
+            self._end(self.finished)
+        elif failed and failed.error_class != "infrastructure":
+            error = Failure(error_class=failed.error_class, code=failed.code, message=failed.message)
+            if failed.error_class == "oom":
+                self.record.flush()
+                self.record.retry_smaller(error)
+            else:
+                self.record.finish(Status.FAILED, error.message, error=error)
         elif self.drained:
             self.record.flush()
-            self.record.release("drained", usage, counted=False)
+            self.record.release("drained", counted=False)
         else:
             code = self.child.process.exitcode if self.child else None
-            why = self.failed.code if self.failed else f"exit_{code}"
             self.record.flush()
-            self.record.release(why, usage, counted=True)
+            self.record.release(failed.code if failed else f"exit_{code}", counted=True)
 
-    def _end(self, finished: Finished, usage: Usage) -> None:
+    def _killed_for_memory(self) -> Failed | None:
+        """The kernel may have killed the child for want of memory; nobody else says so."""
+        killed = self.child is not None and self.child.process.exitcode == -signal.SIGKILL
+        if killed and memory.oom_kills() > self.oom_kills:
+            return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY)
+        return None
+
+    def _end(self, finished: Finished) -> None:
         reason, text, said = finished.stop_reason, finished.message, self._said(finished)
         if reason == "non_finite":
             error = Failure(error_class="training", code="non_finite", message=text)
-            self.record.finish(Status.FAILED, text, usage, stop_reason=reason, diagnostics=said, error=error)
+            self.record.finish(Status.FAILED, text, stop_reason=reason, diagnostics=said, error=error)
         else:
             status = Status.TIMED_OUT if reason == "max_time" else Status.SUCCEEDED
-            self.record.finish(status, text, usage, stop_reason=reason, test=finished.test, diagnostics=said)
+            self.record.finish(status, text, stop_reason=reason, test=finished.test, diagnostics=said)
 
     def _said(self, finished: Finished) -> Diagnostics | None:
         """What the run says about itself, with patches for the spec as it was sent."""
@@ -205,27 +265,18 @@ class Run:
             self.record.line(f"{finding.code}: {finding.message}", level)
         return finished.diagnostics.model_copy(update={"findings": findings})
 
-    def _usage(self) -> Usage:
-        before, seconds = self.job.usage, time.monotonic() - self.began
-        on_gpu = self.spent is not None and self.spent.on_gpu
-        peak = self.spent.peak_memory_bytes if self.spent else 0
-        return Usage(
-            seconds=before.seconds + seconds,
-            gpu_seconds=before.gpu_seconds + (seconds if on_gpu else 0.0),
-            peak_memory_bytes=max(before.peak_memory_bytes, peak),
-        )
-
-    def give_up(self) -> None:
+    def give_up(self, why: str) -> None:
         """Lets another worker try."""
         if self.child:
             self.child.kill()
         try:
-            self.record.release("worker_error", self._usage(), counted=True)
+            self.record.release(why, counted=True)
         except Lost:
             log.warning("lease_lost")
 
     def clear(self) -> None:
         """Leaves no process and no file."""
+        self.uploads.close()
         if self.child:
             self.child.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -55,7 +55,7 @@ async def create_dataset(
 ) -> dataset_schemas.Dataset:
     """Stores the bytes, once however often they are sent, and rings for a worker to read them. It is `profiling` until
     then, and `ready` at once if you have sent the same bytes before."""
-    received = await uploads.receive(request, artifacts, settings.max_upload_bytes)
+    received = await uploads.receive(request, artifacts, settings)
     try:
         shown = await run_in_threadpool(_store, database, artifacts, owner, name or received.name, received)
     finally:

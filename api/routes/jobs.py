@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
-from jobs import datasets, estimate, files, idempotency, ids, queue, store
+from jobs import datasets, estimate, failpoints, files, idempotency, ids, listing, queue, store
 from jobs.spec.explained import Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Text
@@ -73,6 +73,7 @@ def create_job(
         with database.writing() as session:
             job, made = _submit(session, owner, spec, idempotency_key, traceparent)
             shown = views.job(session, job)
+    failpoints.reach("submit.committed")
     if made and shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)
     response.headers["Location"] = shown.links.self
@@ -131,9 +132,9 @@ def list_jobs(
     limit: paging.Limit = 20,
 ) -> schemas.JobPage:
     """Newest first: filtered, then sorted, then cut into pages."""
-    chosen = store.Filter(status, name, _metadata(request), dataset, created_after, created_before)
+    chosen = listing.Filter(status, name, _metadata(request), dataset, created_after, created_before)
     with database.reading() as session:
-        shown = views.jobs(session, store.page(session, owner, chosen, after, limit + 1))
+        shown = views.jobs(session, listing.page(session, owner, chosen, after, limit + 1))
     return paging.cut(schemas.JobPage, shown, limit, "id")
 
 
@@ -191,6 +192,24 @@ def cancel_job(job_id: context.JobId, owner: context.Owner, database: context.Da
     """A waiting job ends at once, a running one as soon as its process is gone. Repeating it changes nothing."""
     with database.writing() as session:
         return views.job(session, store.cancel(session, owner, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=problems.documented(404, 409), summary="Pause a job")
+def pause_job(job_id: context.JobId, owner: context.Owner, database: context.Database) -> schemas.Job:
+    """A waiting job leaves the queue, a running one saves itself and frees its slot. Repeating it changes nothing."""
+    with database.writing() as session:
+        return views.job(session, store.pause(session, owner, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=problems.documented(404, 409), summary="Resume a job")
+def resume_job(job_id: context.JobId, owner: context.Owner, database: context.Database) -> schemas.Job:
+    """A paused job takes its old place in the queue and goes on from where it was saved, to the same bits. Repeating
+    it changes nothing."""
+    with database.writing() as session:
+        shown = views.job(session, store.resume(session, owner, job_id))
+    if shown.status is Status.QUEUED and shown.resolved_spec:
+        queue.hint(queue.TRAIN, shown.id)
+    return shown
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems.documented(404, 409), summary="Retry a job")

@@ -1,7 +1,6 @@
 """For those who run the service: is it alive, is it ready, how is it doing."""
 
 import os
-import shutil
 from collections.abc import Callable
 
 import prometheus_client
@@ -13,9 +12,6 @@ from jobs import artifacts, db, migrate, queue
 
 router = APIRouter(tags=["operations"], route_class=strict.StrictRoute)
 
-LEAST_FREE_BYTES = 256 * 1024**2
-"""Of a local artifact store."""
-
 
 @router.get("/livez", responses=problems.documented(), summary="Is the process alive?")
 async def check_liveness() -> schemas.Health:
@@ -25,14 +21,14 @@ async def check_liveness() -> schemas.Health:
 
 @router.get("/readyz", responses=problems.documented(), response_model=schemas.Health, summary="Can it serve?")
 def check_readiness(
-    request: Request, database: context.Database, artifacts: context.Artifacts
+    request: Request, database: context.Database, artifacts: context.Artifacts, settings: context.Settings
 ) -> schemas.Health | Response:
     """Database, migrations, broker and disk, each by its own check. Without the broker jobs still are accepted and run,
     only later."""
     parts: dict[str, Callable[[], str]] = {
         "database": lambda: _migrations(database),
         "broker": _broker,
-        "artifacts": lambda: _disk(artifacts),
+        "artifacts": lambda: _disk(artifacts, settings.least_free_bytes),
     }
     checks = {name: _outcome(check) for name, check in parts.items()}
     if set(checks.values()) == {"ok"}:
@@ -67,9 +63,9 @@ def _broker() -> str:
     return "ok"
 
 
-def _disk(place: artifacts.Artifacts) -> str:
+def _disk(place: artifacts.Artifacts, least: int) -> str:
     if place.root is None:
         return "ok"
     if not os.access(place.root, os.W_OK):
         return "cannot be written to"
-    return "ok" if shutil.disk_usage(place.root).free > LEAST_FREE_BYTES else "the disk is nearly full"
+    return "ok" if place.has_room(least) else "the disk is nearly full"

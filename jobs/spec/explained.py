@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from jobs.spec.values import Part
+from jobs.spec.values import Count, NonNegative, Part
 
 
 class Decision(Part):
@@ -140,6 +140,11 @@ class Background(Part):
     """What was noticed then."""
     dataset_hash: str | None = None
     """SHA-256 of its data."""
+    micro_batches: Count = 1
+    """Parts that each batch is computed in, one after the other: more than one after an attempt that ran out of memory.
+    The update is that of the whole batch."""
+    seconds: NonNegative = 0.0
+    """Active time of the attempts before, as far as it is known; they count towards the spec's `max_time`."""
 
     def along(self, decisions: list[Decision]) -> "Background":
         """With what was decided where the run began, in place of what those rules decided in an earlier attempt."""

@@ -100,7 +100,8 @@ class JobSpec(Part):
     """`strict`: same spec, data, seed, device and build give the same bits. `fast` lets a GPU choose its kernels by
     speed (TF32 too); on a CPU there is no difference."""
     max_time: Positive | None = None
-    """Seconds of training, over all attempts, after which the run ends as `timed_out` with the epoch it is in."""
+    """Seconds of training, over all attempts, after which the run ends as `timed_out`; within an epoch with the best
+    one before it."""
     log_every: Auto | Count = "auto"
     """Steps between two recorded batch losses; auto keeps a run below 5,000 of them."""
     priority: Priority = 0

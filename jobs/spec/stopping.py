@@ -38,9 +38,9 @@ class Checkpoint(Part):
     mode: Mode | Auto = "auto"
     """auto: by the monitor."""
     save_best_only: Flag = False
-    """Save only the best weights; such a run starts anew after a crash."""
+    """Save only the best weights, and what a crashed run goes on from, which goes when it ends."""
     save_weights_only: Flag = False
-    """Without optimizer and progress; such a run starts anew after a crash."""
+    """Without optimizer and progress; what a crashed run goes on from goes when it ends."""
     save_freq: Literal["epoch"] | Count = "epoch"
     """At the end of each epoch, or every so many steps."""
     keep: Annotated[Count, Field(le=100)] = 2

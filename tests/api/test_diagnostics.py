@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from starlette.testclient import TestClient
 
-from jobs import db, leases
+from jobs import claims, db, leases
 from jobs.record import Usage
 from jobs.spec import remedies
 from jobs.spec.explained import Code, Diagnostics, Finding, Flow
@@ -58,7 +58,7 @@ def patched(spec: dict[str, Any], finding: Finding) -> dict[str, Any]:
 
 def finish(database: db.Database, diagnostics: Diagnostics) -> None:
     with database.writing() as session:
-        job = leases.claim(session, "w", 60)
+        job = claims.claim(session, "w", 60)
         assert job
         leases.finish(session, job.id, 1, Status.SUCCEEDED, "Done.", usage=Usage(), diagnostics=diagnostics)
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.routes import events as event_routes
-from jobs import db, events, leases, runlog, store
+from jobs import claims, db, events, leases, runlog, store
 from jobs.record import Usage
 from jobs.states import Status
 
@@ -41,7 +41,7 @@ def read(text: str) -> list[Sent]:
 def run(database: db.Database, progress: int = 3, pause: float = 0.0) -> None:
     """Claims the next job, says something about it, ends it."""
     with database.writing() as session:
-        job = leases.claim(session, "w", 30)
+        job = claims.claim(session, "w", 30)
     assert job is not None
     for n in range(progress):
         time.sleep(pause)

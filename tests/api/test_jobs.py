@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api import examples
-from jobs import artifacts, datasets, db, files, leases
+from jobs import artifacts, claims, datasets, db, files, leases
 from jobs.profiles import builtin
 from jobs.record import Failure, Usage
 from jobs.spec.job import JobSpec
@@ -24,7 +24,7 @@ def end(database: db.Database, job: str, status: Status = Status.FAILED) -> None
     """Claims the queue's first job and ends it."""
     error = Failure(error_class="training", code="diverged", message="It went wrong.")
     with database.writing() as session:
-        claimed = leases.claim(session, "w", 30)
+        claimed = claims.claim(session, "w", 30)
         assert claimed is not None
         assert claimed.id == job
         failed = error if status is Status.FAILED else None
@@ -38,7 +38,7 @@ def test_a_new_job_is_queued_resolved_and_says_where_it_is(client: TestClient) -
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
     assert (job["status"], job["queue"]) == ("queued", {"name": "fitd", "priority": 0, "position": 0})
     assert job["resolved_spec"]["task"] == "classification"
-    assert job["allowed_actions"] == ["cancel"]
+    assert job["allowed_actions"] == ["pause", "cancel"]
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
@@ -200,7 +200,7 @@ def test_an_ended_job_is_deleted_with_its_files(
 
 def test_a_job_that_has_not_ended_is_not_deleted(client: TestClient, submit: Submit) -> None:
     answer = client.delete(submit()["links"]["self"])
-    assert (answer.status_code, answer.json()["allowed_actions"]) == (409, ["cancel"])
+    assert (answer.status_code, answer.json()["allowed_actions"]) == (409, ["pause", "cancel"])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,22 @@ def test_metrics_tell_of_requests_and_of_the_queue(client: TestClient, submit: C
     assert 0 <= samples["fitd_queue_oldest_seconds", ()] < 60
 
 
+def test_what_has_ended_is_counted_again_only_after_a_rest(
+    database: db.Database, submit: Callable[..., dict[str, Any]], client: TestClient
+) -> None:
+    queue = telemetry.Queue(database)
+
+    def cancelled() -> float:
+        client.post(f"/v1/jobs/{submit()['id']}/cancel")
+        (jobs,) = (family for family in queue.collect() if family.name == "fitd_jobs")
+        (sample,) = (sample for sample in jobs.samples if sample.labels == {"status": "cancelled"})
+        return sample.value
+
+    assert [cancelled(), cancelled()] == [1, 1]
+    queue.again_at = 0.0
+    assert cancelled() == 3
+
+
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 65, False), ("", False)])
 def test_a_request_id_is_kept_if_it_is_harmless(client: TestClient, given: str, kept: bool) -> None:
     answer = client.get("/livez", headers={"x-request-id": given})

@@ -9,7 +9,7 @@ import pytest
 
 from client import stack
 from client.sdk import Client
-from tests.e2e.conftest import LEASE, digits
+from tests.fleet import LEASE, digits
 
 
 def test_a_killed_demo_goes_on_under_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

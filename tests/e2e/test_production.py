@@ -6,14 +6,14 @@ import obstore
 import sqlalchemy as sa
 from obstore.store import from_url
 
-from tests.e2e.conftest import Service, digits
+from tests.fleet import Fleet, digits
 from tests.servers import made
 
 
 def test_a_job_runs_on_postgresql_and_s3(postgres: sa.Engine, bucket: str, tmp_path: Path) -> None:
     store = f"s3://{bucket.rpartition('/')[2]}/fitd"
     with made(postgres) as url:
-        service = Service(tmp_path, FITD_DATABASE_URL=url, FITD_ARTIFACTS_URL=store)
+        service = Fleet(tmp_path, FITD_DATABASE_URL=url, FITD_ARTIFACTS_URL=store)
         try:
             client = service.client
             dataset = client.upload(

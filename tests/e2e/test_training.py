@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from client.errors import ApiError
 from client.sdk import Client
-from tests.e2e.conftest import digits
+from tests.fleet import digits
 
 CSV = "colour,size,price\n" + "".join(
     f"{'red' if n % 3 else 'blue'},{n % 17},{n % 17 * 2 + n % 3}\n" for n in range(300)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import db, events, leases, profiles, rules, store
+from jobs import claims, db, events, leases, profiles, rules, store
 from jobs.record import Failure, Progress, Usage
 from jobs.spec.job import JobSpec
 from jobs.states import Status
@@ -29,7 +29,7 @@ def created(database: db.Database, owner: str = "ann", **fields: Any) -> Job:
 def claimed(database: db.Database, worker: str = "w1", lease: float = 30.0) -> Job:
     """The best queued job, now running; a lease below zero has run out already."""
     with database.writing() as session:
-        job = leases.claim(session, worker, lease)
+        job = claims.claim(session, worker, lease)
     assert job is not None
     return job
 

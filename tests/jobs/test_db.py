@@ -3,11 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import sqlalchemy as sa
+from pysqlite3 import dbapi2
 
-from jobs import db, store
+from jobs import db, errors, store
 from jobs.tables import Event, Job
 
 from .samples import HALFWAY, created, found, kinds
@@ -23,8 +25,8 @@ def test_the_clock_is_the_time(database: db.Database) -> None:
 def test_a_time_comes_back_to_the_microsecond(database: db.Database) -> None:
     moment, job = datetime(2031, 2, 3, 4, 5, 6, 789012, UTC), created(database)
     with database.writing() as session:
-        session.execute(sa.update(Job).values(hinted_at=moment))
-    assert found(database, job).hinted_at == moment
+        session.execute(sa.update(Job).values(not_before=moment))
+    assert found(database, job).not_before == moment
 
 
 def test_json_comes_back_as_the_type_that_went_in(database: db.Database) -> None:
@@ -54,6 +56,26 @@ def test_a_block_that_fails_leaves_no_trace(database: db.Database) -> None:
     with pytest.raises(ZeroDivisionError):
         cancel()
     assert (found(database, job).status, kinds(database, job)) == ("queued", ["created", "queued"])
+
+
+def test_a_new_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    other = dbapi2.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    Timer(0.3, lambda: other.execute("COMMIT")).start()
+    database = db.connect(f"sqlite:///{path}")
+    with database.reading() as session:
+        assert session.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+    database.engine.dispose()
+    other.close()
+
+
+def test_what_a_newer_version_wrote_is_known_as_that(database: db.Database) -> None:
+    job = created(database)
+    with database.writing() as session:
+        session.execute(sa.update(Job).values(spec=sa.literal({"of": "tomorrow"}, sa.JSON)))
+    with database.reading() as session, pytest.raises(errors.NewerRecord):
+        store.get(session, "ann", job.id)
 
 
 def test_reading_sees_one_state(database: db.Database) -> None:

@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import db, history, leases, store
+from jobs import claims, db, history, leases, store
 from jobs.leases import LONGEST_BACKOFF, MOST_STALLED_ATTEMPTS
-from jobs.record import Best, MetricPoint, Usage
+from jobs.record import Best, Failure, MetricPoint, Usage
 from jobs.states import TERMINAL, Status
 from jobs.tables import Attempt, File, Job
 
-from .samples import BROKEN, HALFWAY, RESOLVED, SPEC, claimed, created, file, finished, found, kinds, running
+from .samples import BROKEN, HALFWAY, claimed, file, finished, found, kinds, running
 
 BEST = Best(epoch=20, step=20, monitor="val_loss", value=0.25)
 USAGE = Usage(seconds=2.5)
@@ -47,49 +47,13 @@ def test_a_claimed_job_is_its_workers_for_the_lease(database: db.Database) -> No
     assert attempts(database, job) == [(1, "w1", None)]
 
 
-def test_an_empty_queue_gives_nothing(database: db.Database) -> None:
-    running(database)
-    with database.writing() as session:
-        assert leases.claim(session, "w2", 30) is None
-
-
-def test_jobs_are_taken_by_priority_then_age(database: db.Database) -> None:
-    jobs = [created(database, priority=priority) for priority in (0, 5, 0, 5, -1)]
-    taken = [claimed(database).id for _ in jobs]
-    assert taken == [jobs[number].id for number in (1, 3, 0, 2, 4)]
-
-
-@pytest.mark.parametrize("column", ["spec_version", "not_before"])
-def test_a_job_that_is_not_for_now_is_left_alone(database: db.Database, column: str) -> None:
-    created(database)
-    with database.writing() as session:
-        later = {"spec_version": 99, "not_before": db.now(60)}[column]
-        session.execute(sa.update(Job).values({column: later}))
-        assert leases.claim(session, "w1", 30) is None
-
-
-def test_no_job_is_claimed_twice_however_many_workers_there_are(database: db.Database) -> None:
-    with database.writing() as session:
-        jobs = [store.create(session, "ann", SPEC, RESOLVED).id for _ in range(200)]
-
-    def work(worker: int) -> list[str]:
-        taken: list[str] = []
-        while True:
-            with database.writing() as session:
-                if (job := leases.claim(session, f"w{worker}", 30)) is None:
-                    return taken
-                taken.append(job.id)
-
-    with ThreadPoolExecutor(8) as threads:
-        taken = Counter(job for share in threads.map(work, range(8)) for job in share)
-    assert taken == Counter(jobs)
-
-
 WRITES: dict[str, Callable[[Session, Job], object]] = {
     "renew": lambda session, job: leases.renew(session, job.id, job.attempt, 30),
-    "record": lambda session, job: leases.record(session, job.id, job.attempt, [point(1)], HALFWAY, {}, None, 30),
+    "record": lambda session, job: leases.record(
+        session, job.id, job.attempt, [point(1)], HALFWAY, {}, None, USAGE, 30
+    ),
     "resume": lambda session, job: leases.resume_from(session, job.id, job.attempt, 0),
-    "keep": lambda session, job: leases.keep(session, job.id, job.attempt, file(job, "last")),
+    "keep": lambda session, job: leases.keep(session, job.id, job.attempt, file(job, "last"), 9) is not None,
     "finish": lambda session, job: leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=USAGE),
     "release": lambda session, job: leases.release(session, job.id, job.attempt, "drained", counted=False),
 }
@@ -118,24 +82,42 @@ def test_nothing_is_written_to_a_job_that_has_ended(
     assert found(database, job).version == job.version
 
 
-def test_a_renewed_lease_lasts_longer(database: db.Database) -> None:
-    job = running(database, lease=-1)
-    with database.writing() as session:
-        assert leases.renew(session, job.id, 1, 30) is Status.RUNNING
-        assert leases.expired(session) == []
+def held(database: db.Database) -> set[leases.Held]:
+    with database.reading() as session:
+        return leases.held(session)
 
 
-def test_a_silent_workers_lease_expires(database: db.Database) -> None:
-    job = running(database, lease=-1)
-    running(database, lease=30)
+def test_a_renewed_lease_is_seen_to_change(database: db.Database) -> None:
+    job = running(database)
+    ((found_id, attempt, before),) = held(database)
     with database.writing() as session:
-        assert leases.expired(session) == [(job.id, 1)]
+        assert leases.renew(session, job.id, 1, 31) is Status.RUNNING
+    ((_, _, after),) = held(database)
+    assert (found_id, attempt) == (job.id, 1)
+    assert after > before
+
+
+def test_only_a_lease_that_was_not_renewed_since_is_reaped(database: db.Database) -> None:
+    job = running(database)
+    ((_, _, before),) = held(database)
+    with database.writing() as session:
+        leases.renew(session, job.id, 1, 31)
+        assert not leases.reap(session, job.id, 1, before)
+    ((_, _, now),) = held(database)
+    with database.writing() as session:
+        assert leases.reap(session, job.id, 1, now)
+        assert not leases.reap(session, job.id, 1, now)
+    assert (found(database, job).status_code, attempts(database, job)) == (
+        "lease_expired",
+        [(1, "w1", "lease_expired")],
+    )
+    assert held(database) == set()
 
 
 def test_a_recorded_batch_shows(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
-        status = leases.record(session, job.id, 1, [point(1), point(2)], HALFWAY, {"loss": 0.5}, BEST, 30)
+        status = leases.record(session, job.id, 1, [point(1), point(2)], HALFWAY, {"loss": 0.5}, BEST, USAGE, 30)
     now = found(database, job)
     assert (status, now.progress, now.latest, now.best) == (Status.RUNNING, HALFWAY, {"loss": 0.5}, BEST)
     assert (now.status_code, now.status_message) == ("training", "Epoch 25 of 50.")
@@ -148,31 +130,30 @@ def test_a_recorded_batch_shows(database: db.Database) -> None:
 def test_the_end_is_foreseen_from_what_is_done(database: db.Database, fraction: float, times: float) -> None:
     job = running(database)
     with database.writing() as session:
-        session.execute(sa.update(Job).values(started_at=db.now(-100)))
         progress = HALFWAY.model_copy(update={"fraction": fraction})
-        leases.record(session, job.id, 1, [], progress, {}, None, 30)
+        leases.record(session, job.id, 1, [], progress, {}, None, Usage(seconds=100), 30)
     now = found(database, job)
     assert now.started_at is not None
     assert now.estimated_finish_at is not None
-    assert abs((now.estimated_finish_at - now.started_at).total_seconds() - 100 * times) < 5
+    assert abs((now.estimated_finish_at - now.started_at).total_seconds() - 100 * (times - 1)) < 5
 
 
 def test_nothing_is_foreseen_before_the_first_step(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
-        leases.record(session, job.id, 1, [], HALFWAY.model_copy(update={"fraction": 0.0}), {}, None, 30)
+        leases.record(session, job.id, 1, [], HALFWAY.model_copy(update={"fraction": 0.0}), {}, None, USAGE, 30)
     assert found(database, job).estimated_finish_at is None
 
 
 def test_a_resumed_run_forgets_what_lies_behind_its_checkpoint(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
-        leases.record(session, job.id, 1, [point(1), point(2), point(3)], HALFWAY, {}, None, 30)
+        leases.record(session, job.id, 1, [point(1), point(2), point(3)], HALFWAY, {}, None, USAGE, 30)
     lost(database, job, counted=False)
     again = claimed(database)
     with database.writing() as session:
         assert leases.resume_from(session, job.id, 2, 2)
-        leases.record(session, job.id, 2, [point(3)], HALFWAY, {}, None, 30)
+        leases.record(session, job.id, 2, [point(3)], HALFWAY, {}, None, USAGE, 30)
         assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2), point(3)]}
         assert session.get_one(Attempt, (job.id, again.attempt)).resumed_from_step == 2
 
@@ -180,19 +161,29 @@ def test_a_resumed_run_forgets_what_lies_behind_its_checkpoint(database: db.Data
 def test_a_file_replaces_the_one_of_its_name(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
-        leases.keep(session, job.id, 1, file(job, "last"))
-        leases.keep(session, job.id, 1, file(job, "last", id="ckpt_new", step=2))
-        leases.keep(session, job.id, 1, file(job, "model", kind="artifact"))
+        leases.keep(session, job.id, 1, file(job, "last"), 9)
+        leases.keep(session, job.id, 1, file(job, "last", id="ckpt_new", step=2), 9)
+        leases.keep(session, job.id, 1, file(job, "model", kind="artifact"), 9)
         assert session.scalars(sa.select(File.id).order_by(File.id)).all() == ["ckpt_model", "ckpt_new"]
     assert Counter(kinds(database, job))["checkpoint"] == 2
+
+
+def test_what_a_new_checkpoint_supersedes_is_named(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        superseded = [
+            leases.keep(session, job.id, 1, file(job, name, id=f"ckpt_{step}", step=step, path=f"{name}{step}"), 2)
+            for step, name in enumerate(["resume", "a", "b", "resume", "c"])
+        ]
+    assert superseded == [[], [], [], ["resume0"], ["a1"]]
 
 
 def test_one_checkpoint_is_the_best(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
-        leases.keep(session, job.id, 1, file(job, "one", is_best=True))
-        leases.keep(session, job.id, 1, file(job, "two", is_best=True))
-        leases.keep(session, job.id, 1, file(job, "three"))
+        leases.keep(session, job.id, 1, file(job, "one", is_best=True), 9)
+        leases.keep(session, job.id, 1, file(job, "two", is_best=True), 9)
+        leases.keep(session, job.id, 1, file(job, "three"), 9)
         assert session.scalars(sa.select(File.name).where(File.is_best)).all() == ["two"]
 
 
@@ -256,7 +247,7 @@ def test_a_new_checkpoint_is_progress(database: db.Database, resumable: bool, st
     lost(database, running(database), counted=True)
     job = claimed(database)
     with database.writing() as session:
-        assert leases.keep(session, job.id, 2, file(job, "last", resumable=resumable))
+        assert leases.keep(session, job.id, 2, file(job, "last", resumable=resumable), 9) == []
     assert found(database, job).stalled_attempts == stalled
 
 
@@ -268,13 +259,46 @@ def test_a_job_that_was_to_be_cancelled_is_not_queued_again(database: db.Databas
     assert (job.status, job.stop_reason, kinds(database, job)[-1]) == ("cancelled", "cancelled", "cancelled")
 
 
-def test_ready_jobs_are_hinted_best_first_and_once_in_a_while(database: db.Database) -> None:
-    running(database)
-    jobs = [created(database, priority=priority).id for priority in (0, 1, 2)]
+def test_a_job_that_was_to_be_paused_rests_however_its_attempt_ended(database: db.Database) -> None:
+    job = running(database)
     with database.writing() as session:
-        session.execute(sa.update(Job).where(Job.id == jobs[2]).values(not_before=db.now(60)))
-        assert leases.to_hint(session, 1) == [jobs[1]]
-        assert leases.to_hint(session, 9) == [jobs[0]]
-        assert leases.to_hint(session, 9) == []
-        session.execute(sa.update(Job).values(hinted_at=db.now(-leases.RING_AGAIN - 1)))
-        assert leases.to_hint(session, 9) == [jobs[1], jobs[0]]
+        store.pause(session, "ann", job.id)
+    job = lost(database, job, counted=True)
+    assert (job.status, job.stalled_attempts, job.lease_owner) == ("paused", 1, None)
+    assert (attempts(database, job), kinds(database, job)[-2:]) == ([(1, "w1", "paused")], ["pausing", "paused"])
+
+
+OOM = Failure(error_class="oom", code="out_of_memory", message="Too large.")
+
+
+def test_a_job_that_ran_out_of_memory_is_tried_once_more(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        assert leases.retry_smaller(session, job.id, 1, OOM, USAGE)
+    job = claimed(database)
+    assert (job.oom_attempts, job.stalled_attempts, job.usage) == (1, 0, USAGE)
+    with database.writing() as session:
+        assert leases.retry_smaller(session, job.id, 2, OOM, USAGE)
+    now = found(database, job)
+    assert (now.status, now.error) == ("failed", OOM)
+    assert attempts(database, job) == [(1, "w1", "out_of_memory"), (2, "w1", "out_of_memory")]
+
+
+@pytest.mark.parametrize(("ask", "status"), [(store.cancel, "cancelled"), (store.pause, "paused")])
+def test_a_job_that_ran_out_of_memory_obeys_first(database: db.Database, ask: Callable[..., Job], status: str) -> None:
+    job = running(database)
+    with database.writing() as session:
+        ask(session, "ann", job.id)
+        assert leases.retry_smaller(session, job.id, 1, OOM, USAGE)
+    assert found(database, job).status == status
+
+
+def test_a_reaper_that_does_not_know_the_spec_releases_its_job(database: db.Database) -> None:
+    job = running(database)
+    ((_, _, until),) = held(database)
+    with database.writing() as session:
+        session.execute(sa.text('UPDATE jobs SET spec = \'{"from": "the future"}\''))
+        session.execute(sa.update(Job).values(spec_version=99))
+        assert leases.reap(session, job.id, 1, until)
+        assert session.scalar(sa.select(Job.status)) is Status.QUEUED
+        assert claims.claim(session, "w2", 30) is None

@@ -2,27 +2,18 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs import db, errors, leases, store
+from jobs import claims, db, errors, leases, listing, store
 from jobs.record import Usage
 from jobs.spec import job as job_spec
 from jobs.states import TERMINAL, Status
-from jobs.store import Filter
 from jobs.tables import Job
 
-from .samples import RESOLVED, SPEC, claimed, counts, created, file, finished, found, kinds, running
-
-EVERYTHING = Filter()
-
-
-def listed(database: db.Database, chosen: Filter = EVERYTHING, after: str | None = None, limit: int = 99) -> list[Job]:
-    with database.reading() as session:
-        return list(store.page(session, "ann", chosen, after, limit))
+from .samples import RESOLVED, SPEC, counts, created, file, finished, found, kinds, running
 
 
 def acting(database: db.Database, act: Callable[..., Job], job: Job, *rest: object) -> Job:
@@ -41,8 +32,7 @@ def test_a_new_job_is_as_it_was_asked_for(database: db.Database) -> None:
 def test_a_job_whose_dataset_is_unread_waits_for_it(database: db.Database) -> None:
     with database.writing() as session:
         job = store.create(session, "ann", SPEC, None)
-        assert store.position(session, job) is None
-        assert leases.claim(session, "w1", 30) is None
+        assert claims.claim(session, "w1", 30) is None
     assert (job.status, job.status_code, kinds(database, job)) == ("queued", "dataset_profiling", ["created"])
 
 
@@ -54,63 +44,7 @@ def test_another_owners_job_is_not_there(database: db.Database, owner: str) -> N
         with database.writing() as session, pytest.raises(errors.NotFound, match=job.id):
             act(session, owner, job.id)
     with database.reading() as session:
-        assert store.page(session, owner, Filter(), None, 10) == []
-
-
-def test_pages_are_newest_first_and_stay_put_while_jobs_come_in(database: db.Database) -> None:
-    jobs = sorted((created(database).id for _ in range(7)), reverse=True)
-    first = [job.id for job in listed(database, limit=3)]
-    created(database)
-    second = [job.id for job in listed(database, after=first[-1], limit=3)]
-    third = [job.id for job in listed(database, after=second[-1], limit=3)]
-    assert first + second + third == jobs
-    assert listed(database, after=third[-1]) == []
-
-
-def test_jobs_are_filtered_before_they_are_cut(database: db.Database) -> None:
-    wanted = created(database, name="wanted")
-    for _ in range(3):
-        created(database, name="other")
-    assert [job.id for job in listed(database, Filter(name="wanted"), limit=1)] == [wanted.id]
-
-
-def test_filters_narrow_each_other(database: db.Database) -> None:
-    ended, waiting = finished(database, Status.FAILED), created(database, name="x", metadata={"a": "1", "b": "2"})
-    second = timedelta(seconds=1)
-    before, after = ended.created_at - second, waiting.created_at + second
-    expected = [
-        (Filter(status=[Status.QUEUED, Status.RUNNING]), [waiting]),
-        (Filter(status=[Status.FAILED]), [ended]),
-        (Filter(status=[Status.FAILED], name="x"), []),
-        (Filter(created_after=ended.created_at), [waiting]),
-        (Filter(created_before=waiting.created_at), [ended]),
-        (Filter(created_after=before, created_before=after), [waiting, ended]),
-        (Filter(dataset="ds_none"), []),
-    ]
-    for chosen, jobs in expected:
-        assert [job.id for job in listed(database, chosen)] == [job.id for job in jobs]
-
-
-def test_all_pairs_of_metadata_must_match(database: db.Database) -> None:
-    job = created(database, metadata={"a": "1", "b": "2"})
-    created(database, metadata={"a": "1"})
-    assert [one.id for one in listed(database, Filter(metadata={"a": "1", "b": "2"}))] == [job.id]
-    assert listed(database, Filter(metadata={"a": "2"})) == []
-    assert listed(database, Filter(metadata={"c": "1"})) == []
-
-
-@pytest.mark.parametrize("odd", ['a"b', "a'b", "a\\b", "a.b", "$", "[0]", "0", "%", ":x", "", "ü😀", "a b"])
-def test_any_key_of_metadata_can_be_asked_for(database: db.Database, odd: str) -> None:
-    job = created(database, metadata={odd: odd})
-    assert [one.id for one in listed(database, Filter(metadata={odd: odd}))] == [job.id]
-    assert listed(database, Filter(metadata={odd: "other"})) == []
-
-
-def test_a_position_counts_the_jobs_that_come_first(database: db.Database) -> None:
-    jobs = [created(database, priority=priority) for priority in (0, 0, 5, -5)]
-    with database.reading() as session:
-        assert [store.position(session, job) for job in jobs] == [1, 2, 0, 3]
-        assert store.position(session, claimed(database)) is None
+        assert listing.page(session, owner, listing.Filter(), None, 10) == []
 
 
 def test_a_waiting_job_is_cancelled_at_once(database: db.Database) -> None:
@@ -145,7 +79,7 @@ def test_a_cancellation_that_races_a_worker_always_lands(database: db.Database) 
 
     def work(_: int) -> None:
         with database.writing() as session:
-            job = leases.claim(session, "w1", 30)
+            job = claims.claim(session, "w1", 30)
         if job:
             with database.writing() as session:
                 leases.release(session, job.id, job.attempt, "drained", counted=False)
@@ -193,7 +127,7 @@ def test_name_priority_and_metadata_can_be_changed(database: db.Database) -> Non
 def test_a_deleted_job_takes_its_rows_along(database: db.Database) -> None:
     kept, job = created(database, priority=-1), running(database)
     with database.writing() as session:
-        assert leases.keep(session, job.id, 1, file(job, "last"))
+        assert leases.keep(session, job.id, 1, file(job, "last"), 9) == []
         assert leases.finish(session, job.id, 1, Status.SUCCEEDED, "It ended.", usage=Usage())
     with database.writing() as session:
         store.delete(session, "ann", job.id)

@@ -310,13 +310,6 @@ def test_a_run_that_diverges_says_so_and_keeps_its_history() -> None:
     assert any(point.nonfinite for point in last.state.history)
 
 
-def test_time_given_is_not_exceeded_by_more_than_an_epoch() -> None:
-    spec = resolved(max_time=1e-6, epochs=1000)
-    *_, last = fit(spec, loaded(spec))
-    assert isinstance(last.report, Finished)
-    assert (last.report.stop_reason, last.report.epoch) == ("max_time", 1)
-
-
 def test_leaving_the_iteration_ends_the_run() -> None:
     spec = resolved(epochs=100_000)
     assert len(list(islice(fit(spec, loaded(spec)), 5))) == 5

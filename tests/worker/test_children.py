@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from jobs.spec.explained import UNKNOWN
 from tests.trainer.samples import resolved
 from trainer.reports import Finished, Progress, Saved, Started
 from worker import children
 from worker.children import Child
-from worker.messages import Drained, Failed, News, Read, Spent
+from worker.messages import Drained, Failed, News, Order, Read, Spent
 
 MEMORY, SECONDS = 8 * 1024**3, 60.0
 
@@ -38,8 +39,8 @@ def started() -> Iterator[list[Child]]:
 
 
 def train(started: list[Child], folder: Path, **changes: Any) -> Child:
-    spec = resolved(**changes).model_dump_json()
-    started.append(children.start("train", spec, "{}", {}, str(folder), None, 1))
+    order = Order(spec=resolved(**changes), background=UNKNOWN, files={}, folder=folder, resume=None, threads=1, slot=0)
+    started.append(children.start("train", order.model_dump_json()))
     return started[-1]
 
 

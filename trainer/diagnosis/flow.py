@@ -161,10 +161,12 @@ class Probe:
         ]
 
 
-def probe(network: Network, objective: Objective, layers: Sequence[Layer], train: Examples, seen: list[Flow]) -> Probe:
-    """A probe with at most `ROWS` of the training rows, evenly spaced; the same for every lane."""
+def probe(
+    network: Network, objective: Objective, layers: Sequence[Layer], train: Examples, seen: list[Flow], most: int = ROWS
+) -> Probe:
+    """A probe with at most so many of the training rows, evenly spaced; the same for every lane."""
     lanes = len(network.parameters.values)
-    count = min(len(train.x), ROWS, max(FEWEST, VALUES // network.widest))
+    count = min(len(train.x), most, max(FEWEST, VALUES // network.widest))
     rows = (torch.arange(count) * len(train.x) // count).to(train.x.device)
     x, y = (tensor[rows].unsqueeze(0).expand(lanes, count, *tensor.shape[1:]) for tensor in (train.x, train.y))
     return Probe(network, objective, layers, x, y, not y.is_floating_point(), seen)

@@ -20,6 +20,29 @@ Back = Callable[[torch.Tensor, bool], torch.Tensor]
 """(gradient of the output, is the input's wanted?) → gradient of the input, or anything if it is not wanted."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a batch that goes through the network part by part."""
+
+    rows: slice
+    of: int
+    """Rows of the whole batch."""
+    masks: dict[object, torch.Tensor]
+    """What each dropout of the network has drawn, for the whole batch; its parts share this."""
+
+    @property
+    def share(self) -> float:
+        """Of the batch."""
+        return float(self.rows.stop - self.rows.start) / self.of
+
+    def momentum(self, whole: float) -> float:
+        """How far this part moves a running mean, so that all parts together move it as far as one whole batch would:
+        to (1 - m)·old + m·mean, the mean of the parts' statistics by rows."""
+        before = 1 - whole + whole * self.rows.start / self.of
+        moved = whole * self.share
+        return moved / (before + moved) if moved else 0.0
+
+
 @dataclass
 class Pass:
     """What one pass through the network needs to know besides its input."""
@@ -31,6 +54,8 @@ class Pass:
     """The type that products are computed in, if not float32."""
     trace: list[tuple[str, torch.Tensor]] | None = None
     """Takes up each layer's output, by the layer's name, where somebody wants to look."""
+    part: Part | None = None
+    """Which rows of a batch these are, if not all."""
 
 
 Layer = Callable[[torch.Tensor, Pass], tuple[torch.Tensor, Back]]
@@ -102,13 +127,25 @@ def dropout(rate: float) -> Layer:
     def apply(x: torch.Tensor, how: Pass) -> tuple[torch.Tensor, Back]:
         if not how.training or rate == 0:
             return x, _same
-        mask = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for lane, generator in zip(mask, how.generators, strict=True):
-            lane.bernoulli_(1 - rate, generator=generator)
+        mask = _drawn(x, x.shape[1], x.dtype, rate, how) if how.part is None else of_part(x, how, how.part)
         mask.div_(1 - rate)
         return x * mask, lambda g, wanted: g * mask
 
+    def of_part(x: torch.Tensor, how: Pass, part: Part) -> torch.Tensor:
+        """Cut out of what is drawn for the whole batch at once: the numbers are those that it would get."""
+        if apply not in part.masks:
+            part.masks[apply] = _drawn(x, part.of, torch.bool, rate, how)
+        return part.masks[apply][:, part.rows].to(x.dtype)
+
     return apply
+
+
+def _drawn(x: torch.Tensor, rows: int, dtype: torch.dtype, rate: float, how: Pass) -> torch.Tensor:
+    """[K, rows, …] for rows like x [K, B, …]: 1 for what stays, else 0."""
+    mask = x.new_empty(len(x), rows, *x.shape[2:], dtype=dtype)
+    for lane, generator in zip(mask, how.generators, strict=True):
+        lane.bernoulli_(1 - rate, generator=generator)
+    return mask
 
 
 def _same(g: torch.Tensor, wanted: bool) -> torch.Tensor:
@@ -209,7 +246,8 @@ def batch_norm(spec: BatchNorm, learned: Learned) -> Layer:
     def function(x: torch.Tensor, how: Pass, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         # lanes are channels of one batch norm, which writes its running statistics in place
         running = mean.view(-1), var.view(-1)
-        out = F.batch_norm(_fold(x), *running, weight.flatten(), bias.flatten(), how.training, spec.momentum, spec.eps)
+        momentum = spec.momentum if how.part is None else how.part.momentum(spec.momentum)
+        out = F.batch_norm(_fold(x), *running, weight.flatten(), bias.flatten(), how.training, momentum, spec.eps)
         return _unfold(out, len(mean))
 
     return _derived(learned, function)

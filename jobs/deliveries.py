@@ -1,0 +1,179 @@
+"""Messages to webhooks: taken when they are due, tried again for about a day, kept for a while as the log.
+
+Whoever settles a message locks its webhook first, as do those who change or delete it: in one order, nobody waits in
+a circle.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from pydantic import JsonValue
+from sqlalchemy.orm import Session
+
+from jobs import db, errors, webhooks
+from jobs.tables import Delivery, Webhook
+
+PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 28800.0)
+"""Seconds after each failed try, up to a fifth more or less; after the last there is one more try."""
+LEASE = 120.0
+"""Seconds after which a message is tried again if nothing was heard of the try; longer than any try takes."""
+ASIDE = 60.0
+"""Seconds at most that other messages to a webhook wait after one has failed, so that they do not hold up those to
+others."""
+GIVE_UP = 24 * 3600.0
+"""Seconds of nothing but failures after which a webhook is disabled."""
+GONE = 410
+
+PENDING = Delivery.status == sa.literal_column("'pending'")
+"""In the words of the index `deliveries_due`."""
+ONCE = "test"
+"""A message of this kind is tried once."""
+
+
+@dataclass(frozen=True)
+class Due:
+    """A message to be sent now, by whoever took it."""
+
+    id: str
+    webhook_id: str
+    kind: str
+    tries: int
+    """This one included; a fence: who settles for another try changes nothing."""
+    payload: dict[str, JsonValue]
+    url: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a try."""
+
+    answered: int | None
+    """HTTP status."""
+    error: str | None
+    """A word for what went wrong; None if it was delivered."""
+
+
+def page(session: Session, owner: str, webhook_id: str, after: str | None, limit: int) -> Sequence[Delivery]:
+    """A webhook's messages, newest first, below the id `after`.
+
+    Raises:
+        NotFound: no such webhook, or somebody else's.
+    """
+    webhooks.get(session, owner, webhook_id)
+    query = sa.select(Delivery).where(Delivery.webhook_id == webhook_id)
+    if after:
+        query = query.where(Delivery.id < after)
+    return session.scalars(query.order_by(Delivery.id.desc()).limit(limit)).all()
+
+
+def test(session: Session, owner: str, webhook_id: str) -> Delivery:
+    """A message that tells of nothing, to see whether one arrives.
+
+    Raises:
+        WebhookDisabled: nothing is sent to it.
+    """
+    webhook = _enabled(session, owner, webhook_id)
+    at = session.execute(sa.select(db.now())).scalar_one()
+    message = webhooks.Message(type="webhook.test", timestamp=at, data=webhooks.Itself(id=webhook.id))
+    return session.get_one(Delivery, webhooks.write(session, webhook.id, ONCE, message))
+
+
+def resend(session: Session, owner: str, webhook_id: str, delivery_id: str) -> Delivery:
+    """Sends a settled message again, under its old id; one that is waiting is tried as planned.
+
+    Raises:
+        NotFound: no such message.
+        WebhookDisabled: nothing is sent to this webhook.
+    """
+    _enabled(session, owner, webhook_id)
+    its = sa.and_(Delivery.id == delivery_id, Delivery.webhook_id == webhook_id)
+    settled = sa.update(Delivery).where(its, Delivery.status != "pending")
+    session.execute(settled.values(status="pending", tries=0, due_at=db.now(), settled_at=None))
+    delivery = session.scalar(sa.select(Delivery).where(its).execution_options(populate_existing=True))
+    if delivery is None:
+        raise errors.NotFound("There is no such delivery here.")
+    return delivery
+
+
+def waiting(session: Session, limit: int) -> int:
+    """How many messages are due, counted up to a limit."""
+    due = sa.select(Delivery.id).where(PENDING, Delivery.due_at <= db.instant()).limit(limit)
+    return len(session.scalars(due).all())
+
+
+def take(session: Session) -> Due | None:
+    """The message that has been due for longest, for the caller to send within the lease; None if none is due."""
+    due = sa.select(Delivery.id).where(PENDING, Delivery.due_at <= db.instant()).order_by(Delivery.due_at).limit(1)
+    delivery_id = session.scalar(due.with_for_update(skip_locked=True))
+    if delivery_id is None:
+        return None
+    taken = sa.update(Delivery).where(Delivery.id == delivery_id)
+    session.execute(taken.values(tries=Delivery.tries + 1, due_at=db.now(LEASE)))
+    query = sa.select(Delivery, Webhook).join(Webhook, Delivery.webhook_id == Webhook.id)
+    delivery, webhook = session.execute(query.where(Delivery.id == delivery_id)).one()
+    if webhook.disabled_at:  # by somebody who did not see this message, which was not yet committed
+        session.execute(taken.values(status="failed", error="webhook_disabled", settled_at=db.now()))
+        return take(session)
+    return Due(
+        id=delivery.id,
+        webhook_id=webhook.id,
+        kind=delivery.kind,
+        tries=delivery.tries,
+        payload=delivery.payload,
+        url=webhook.url,
+        secret=webhook.secret,
+    )
+
+
+def settle(session: Session, due: Due, outcome: Outcome) -> bool:
+    """Records what became of a try and plans the next; False if that is no longer the caller's to say."""
+    if (
+        session.scalar(sa.select(Webhook.id).where(Webhook.id == due.webhook_id).with_for_update(key_share=True))
+        is None
+    ):
+        return False
+    pause = pause_after(due)
+    status = "delivered" if outcome.error is None else "failed" if pause is None else "pending"
+    settled = session.execute(
+        sa.update(Delivery)
+        .where(Delivery.id == due.id, Delivery.tries == due.tries, Delivery.status == "pending")
+        .values(status=status, answered=outcome.answered, error=outcome.error, due_at=db.now(pause or 0.0))
+        .values(settled_at=None if status == "pending" else db.now())
+        .returning(Delivery.id)
+    )
+    if settled.first() is None:
+        return False
+    if outcome.error is None:
+        session.execute(sa.update(Webhook).where(Webhook.id == due.webhook_id).values(failing_since=None))
+    else:
+        _failed(session, due.webhook_id, outcome, min(pause or ASIDE, ASIDE))
+    return True
+
+
+def pause_after(due: Due) -> float | None:
+    """Seconds until the next try, should this one fail; None if it is the last."""
+    if due.kind == ONCE or due.tries > len(PAUSES):
+        return None
+    return PAUSES[due.tries - 1] * random.uniform(0.8, 1.2)
+
+
+def _failed(session: Session, webhook_id: str, outcome: Outcome, aside: float) -> None:
+    since = sa.func.coalesce(Webhook.failing_since, db.now())
+    session.execute(sa.update(Webhook).where(Webhook.id == webhook_id).values(failing_since=since))
+    if outcome.answered == GONE:
+        webhooks.disable(session, webhook_id, "It answered 410 Gone.")
+    elif not webhooks.disable(
+        session, webhook_id, "Nothing could be delivered to it for 24 hours.", Webhook.failing_since < db.now(-GIVE_UP)
+    ):
+        others = sa.and_(Delivery.webhook_id == webhook_id, PENDING, Delivery.due_at <= db.instant())
+        session.execute(sa.update(Delivery).where(others).values(due_at=db.now(aside)))
+
+
+def _enabled(session: Session, owner: str, webhook_id: str) -> Webhook:
+    webhook = webhooks.get(session, owner, webhook_id, lock=True)
+    if webhook.disabled_at:
+        raise errors.WebhookDisabled
+    return webhook

@@ -1,0 +1,174 @@
+"""What is forgotten, and when: the rows of ended jobs by the operator's policy, in small transactions.
+
+Every step goes on where the last one stopped, does a bounded amount of work, and is harmless if several workers make it
+at once. Bytes go after the row that names them: a crash between the two leaves an orphan, which `orphans` finds.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from jobs import db, files
+from jobs.artifacts import Artifacts
+from jobs.db import Database
+from jobs.states import TERMINAL
+from jobs.tables import Delivery, Event, File, Job, LogLine, Metric
+
+DAY = 86_400.0
+BATCH = 500
+"""Rows of a transaction."""
+BATCHES = 100
+"""Transactions of a step."""
+LOOKED_AT = 2000
+"""Ended jobs that a step looks at."""
+
+SPENT_KINDS = ("progress", "checkpoint")
+"""Events that only told how a run was going."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Rows of a job that may be forgotten before the job itself."""
+
+    table: Any
+    key: Sequence[str]
+    """Orders a job's rows; with the job's id it is unique."""
+    only: sa.ColumnElement[bool] = field(default_factory=sa.true)
+
+    @property
+    def columns(self) -> list[Any]:
+        return [getattr(self.table, name) for name in self.key]
+
+
+METRICS = Kind(Metric, ("name", "step"))
+EVENTS = Kind(Event, ("seq",), Event.kind.in_(SPENT_KINDS))
+LOGS = Kind(LogLine, ("seq",))
+CHECKPOINTS = Kind(File, ("id",), sa.and_(File.kind == "checkpoint", File.is_best.is_(False)))
+EVERYTHING = (METRICS, Kind(Event, ("seq",)), LOGS, Kind(File, ("id",)))
+
+
+@dataclass
+class Budget:
+    """How much a step may still do."""
+
+    batches: int = field(default_factory=lambda: BATCHES)
+    done: int = 0
+    """Rows that it has removed."""
+
+
+@dataclass
+class Walk:
+    """A way through the ended jobs in the order of their ends, over many steps, that thins them out by one policy."""
+
+    kinds: Sequence[Kind]
+    after: tuple[float, str] = (0.0, "")
+    """The end and the id of the last job that is done with. A new process begins anew and finds little left."""
+
+    def step(self, database: Database, artifacts: Artifacts, days: float) -> int:
+        """Goes on with jobs that ended so many days ago; answers how many rows were removed."""
+        budget = Budget()
+        for ended, job_id in self._next(database, days):
+            if job_id and not all(_emptied(database, artifacts, job_id, kind, budget) for kind in self.kinds):
+                break
+            self.after = ended
+        return budget.done
+
+    def _next(self, database: Database, days: float) -> Iterator[tuple[tuple[float, str], str | None]]:
+        """The next jobs; only those with an id have something to lose."""
+        at = sa.type_coerce(Job.finished_at, sa.Double)
+        some = sa.or_(*(_first_of(kind).is_not(None) for kind in self.kinds))
+        query = sa.select(at, Job.id, sa.case((some, Job.id))).where(
+            _ended_before(days), sa.tuple_(at, Job.id) > sa.tuple_(*map(sa.literal, self.after))
+        )
+        with database.reading() as session:
+            found = session.execute(query.order_by(Job.finished_at, Job.id).limit(LOOKED_AT)).all()
+        return (((at, id), rich) for at, id, rich in found)
+
+
+def _first_of(kind: Kind) -> sa.ScalarSelect[Any]:
+    """One row of the job in question. With EXISTS, PostgreSQL may rather read the whole table once."""
+    one = sa.select(kind.columns[0]).where(kind.table.job_id == Job.id, kind.only).correlate(Job)
+    return one.order_by(kind.table.job_id).limit(1).scalar_subquery()
+
+
+def drop_jobs(database: Database, artifacts: Artifacts, days: float) -> int:
+    """Removes whole jobs that ended so many days ago, and their files; answers how many."""
+    query = sa.select(Job.id).where(_ended_before(days)).order_by(Job.finished_at, Job.id).limit(BATCHES)
+    with database.reading() as session:
+        old = session.scalars(query).all()
+    budget, dropped = Budget(), 0
+    for job_id in old:
+        if not all(_emptied(database, artifacts, job_id, kind, budget) for kind in EVERYTHING):
+            break
+        dropped += _drop(database, job_id)
+        artifacts.delete_all(files.folder(job_id))
+    return dropped
+
+
+def drop_deliveries(database: Database, days: float) -> int:
+    """Removes settled deliveries of webhooks; answers how many."""
+    at, gone = sa.type_coerce(Delivery.settled_at, sa.Double), 0
+    old = Delivery.settled_at < db.instant(-days * DAY)
+    for _ in range(BATCHES):
+        with database.writing() as session:
+            last = session.scalar(sa.select(at).where(old).order_by(Delivery.settled_at).offset(BATCH - 1).limit(1))
+            gone += _rows(session, sa.delete(Delivery).where(old, sa.true() if last is None else at <= last))
+        if last is None:
+            break
+    return gone
+
+
+def _ended_before(days: float) -> sa.ColumnElement[bool]:
+    return sa.and_(Job.finished_at.is_not(None), Job.finished_at < db.instant(-days * DAY))
+
+
+def _emptied(database: Database, artifacts: Artifacts, job_id: str, kind: Kind, budget: Budget) -> bool:
+    """Removes a job's rows of one kind; False if the budget, or another worker, has left some."""
+    while budget.batches:
+        budget.batches -= 1
+        with database.writing() as session:
+            if not _locked(session, job_id):
+                return False
+            paths = _paths(session, job_id, kind) if kind.table is File else []
+            count = _rows(session, _first(session, job_id, kind))
+        for path in paths:
+            artifacts.delete(path)
+        budget.done += count
+        if count < BATCH:
+            return True
+    return False
+
+
+def _locked(session: Session, job_id: str) -> bool:
+    """Whether this transaction has the job to itself, if there still is one."""
+    gone = session.scalar(sa.select(sa.exists().where(Job.id == job_id))) is False
+    mine = sa.select(Job.id).where(Job.id == job_id, Job.status.in_(TERMINAL)).with_for_update(skip_locked=True)
+    return gone or session.scalar(mine) is not None
+
+
+def _first(session: Session, job_id: str, kind: Kind) -> sa.Delete:
+    """Deletes the first rows of a job: up to a key, which an index finds without a plan that may go wrong."""
+    theirs = sa.and_(kind.table.job_id == job_id, kind.only)
+    last = session.execute(
+        sa.select(*kind.columns).where(theirs).order_by(*kind.columns).offset(BATCH - 1).limit(1)
+    ).first()
+    delete = sa.delete(kind.table).where(theirs)
+    return delete if last is None else delete.where(sa.tuple_(*kind.columns) <= sa.tuple_(*map(sa.literal, last)))
+
+
+def _paths(session: Session, job_id: str, kind: Kind) -> Sequence[str]:
+    query = sa.select(File.path).where(File.job_id == job_id, kind.only).order_by(File.id).limit(BATCH)
+    return session.scalars(query).all()
+
+
+def _drop(database: Database, job_id: str) -> int:
+    with database.writing() as session:
+        return _rows(session, sa.delete(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)))
+
+
+def _rows(session: Session, delete: sa.Delete) -> int:
+    count: int = session.connection().execute(delete).rowcount
+    return count

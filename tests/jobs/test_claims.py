@@ -1,0 +1,104 @@
+"""Which job a worker gets, and that no other gets it."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from jobs import claims, db, store
+from jobs.tables import Job
+
+from .samples import RESOLVED, SPEC, claimed, created, found, running
+
+
+def test_an_empty_queue_gives_nothing(database: db.Database) -> None:
+    running(database)
+    with database.writing() as session:
+        assert claims.claim(session, "w2", 30) is None
+
+
+def test_jobs_are_taken_by_priority_then_age(database: db.Database) -> None:
+    jobs = [created(database, priority=priority) for priority in (0, 5, 0, 5, -1)]
+    taken = [claimed(database).id for _ in jobs]
+    assert taken == [jobs[number].id for number in (1, 3, 0, 2, 4)]
+
+
+@pytest.mark.parametrize("column", ["spec_version", "not_before"])
+def test_a_job_that_is_not_for_now_is_left_alone(database: db.Database, column: str) -> None:
+    created(database)
+    with database.writing() as session:
+        later = {"spec_version": 99, "not_before": db.now(60)}[column]
+        session.execute(sa.update(Job).values({column: later}))
+        assert claims.claim(session, "w1", 30) is None
+
+
+def test_no_job_is_claimed_twice_however_many_workers_there_are(database: db.Database) -> None:
+    with database.writing() as session:
+        jobs = [store.create(session, "ann", SPEC, RESOLVED).id for _ in range(200)]
+
+    def work(worker: int) -> list[str]:
+        taken: list[str] = []
+        while True:
+            with database.writing() as session:
+                if (job := claims.claim(session, f"w{worker}", 30)) is None:
+                    return taken
+                taken.append(job.id)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = Counter(job for share in threads.map(work, range(8)) for job in share)
+    assert taken == Counter(jobs)
+
+
+def test_owners_take_turns_at_equal_priority(database: db.Database) -> None:
+    for owner in ("ann", "ann", "ann", "bob", "cem", "bob"):
+        created(database, owner)
+    taken = [claimed(database).owner for _ in range(6)]
+    assert taken == ["ann", "bob", "cem", "ann", "bob", "ann"]
+
+
+def test_an_owner_with_jobs_running_waits_for_one_without(database: db.Database) -> None:
+    created(database, "bob")
+    claimed(database)
+    for owner in ("bob", "ann"):
+        created(database, owner)
+    assert claimed(database).owner == "ann"
+
+
+def test_priority_goes_before_fairness(database: db.Database) -> None:
+    created(database, "ann", priority=3)
+    claimed(database)
+    created(database, "bob")
+    urgent = created(database, "ann", priority=1)
+    assert claimed(database).id == urgent.id
+
+
+def test_a_job_that_needs_a_gpu_is_left_to_a_worker_that_has_one(database: db.Database) -> None:
+    job = created(database, device="cuda")
+    with database.writing() as session:
+        assert not claims.any_ready(session)
+        assert claims.claim(session, "w1", 30) is None
+        assert claims.any_ready(session, gpu=True)
+        taken = claims.claim(session, "w2", 30, gpu=True)
+    assert taken is not None
+    assert taken.id == job.id
+
+
+def test_a_wait_that_a_wrong_clock_has_written_is_over(database: db.Database) -> None:
+    job = created(database)
+    with database.writing() as session:
+        session.execute(sa.update(Job).values(not_before=db.now(3600)))
+    assert claimed(database).id == job.id
+
+
+def test_a_paused_job_is_not_taken_and_keeps_its_place(database: db.Database) -> None:
+    first, second = created(database), created(database)
+    with database.writing() as session:
+        store.pause(session, "ann", first.id)
+        assert store.pause(session, "ann", first.id).status == "paused"
+    assert claimed(database).id == second.id
+    created(database)
+    with database.writing() as session:
+        assert store.resume(session, "ann", first.id).status == "queued"
+    assert claimed(database).id == first.id
+    assert found(database, first).attempt == 1

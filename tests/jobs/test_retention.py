@@ -1,0 +1,249 @@
+"""What is forgotten after its time, what stays, and that nothing is taken from those who still need it."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from jobs import artifacts, datasets, db, events, history, ids, orphans, retention, runlog
+from jobs.artifacts import Artifacts
+from jobs.orphans import Sweep
+from jobs.record import MetricPoint
+from jobs.retention import DAY, Walk
+from jobs.states import Status
+from jobs.tables import Delivery, File, Job, Webhook
+
+from .samples import counts, created, file, finished, found, kinds, running
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Artifacts:
+    return artifacts.connect((tmp_path / "artifacts").as_uri())
+
+
+@pytest.fixture(params=["file", "s3"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    """A store in which every file is old."""
+    monkeypatch.setattr(orphans, "AGE", -60.0)
+    if request.param == "file":
+        return artifacts.connect((tmp_path / "artifacts").as_uri())
+    return artifacts.connect(f"s3://{request.getfixturevalue('bucket').rpartition('/')[2]}/fitd")
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[Artifacts, str], str]:
+    """Stores a byte under a key."""
+
+    def put(place: Artifacts, path: str) -> str:
+        source = tmp_path / "source"
+        source.write_bytes(b"1")
+        place.put(path, source)
+        return path
+
+    return put
+
+
+Put = Callable[[Artifacts, str], str]
+
+
+def stored(place: Artifacts) -> set[str]:
+    return {entry.path for folder in ("jobs", "uploads", "datasets") for entry in place.entries(folder)}
+
+
+def put_back(database: db.Database, job: Job, days: float) -> Job:
+    """The job, as if it had ended so many days ago."""
+    with database.writing() as session:
+        session.execute(sa.update(Job).where(Job.id == job.id).values(finished_at=db.now(-days * DAY)))
+    return found(database, job)
+
+
+def ended(database: db.Database, days: float, points: int = 3) -> Job:
+    """A job with metrics, a log and events that ended so many days ago."""
+    job = finished(database, Status.SUCCEEDED)
+    loss = [MetricPoint(name="loss", step=step, epoch=1, value=0.5, nonfinite=None) for step in range(points)]
+    with database.writing() as session:
+        history.append(session, job.id, 1, loss)
+        runlog.append(session, job.id, 1, [runlog.Line("info", "A line.")])
+        events.append(session, job.id, "progress", "Epoch 1 of 2.")
+        events.append(session, job.id, "checkpoint", "Step 1 was saved.")
+    return put_back(database, job, days)
+
+
+def named(database: db.Database, job: Job, path: str, **fields: object) -> str:
+    """The path, in a row of the job's files."""
+    with database.writing() as session:
+        session.add(file(job, path.rpartition("/")[2], id=ids.new("ckpt"), path=path, **fields))
+    return path
+
+
+def points(database: db.Database) -> dict[str, int]:
+    with database.reading() as session:
+        series = {job.id: history.read(session, job.id, None, None, None) for job in session.scalars(sa.select(Job))}
+    return {job_id: len(found["loss"]) for job_id, found in series.items() if found}
+
+
+def stepped(walk: Walk, database: db.Database, place: Artifacts, days: float = 7) -> list[int]:
+    """What each step of a walk removes, up to the first that finds nothing."""
+    return list(iter(lambda: walk.step(database, place, days), 0))
+
+
+def test_metrics_of_jobs_that_ended_long_ago_are_forgotten(database: db.Database, place: Artifacts) -> None:
+    young, busy = ended(database, 6), running(database)
+    ended(database, 8)
+    with database.writing() as session:
+        history.append(session, busy.id, 1, [MetricPoint(name="loss", step=1, epoch=1, value=1.0, nonfinite=None)])
+    assert stepped(Walk([retention.METRICS]), database, place) == [3]
+    assert points(database) == {young.id: 3, busy.id: 1}
+
+
+def test_how_a_run_went_on_is_forgotten_and_its_beginning_and_end_stay(database: db.Database, place: Artifacts) -> None:
+    job = ended(database, 8)
+    assert kinds(database, job) == ["created", "queued", "started", "succeeded", "progress", "checkpoint"]
+    assert stepped(Walk([retention.EVENTS, retention.LOGS]), database, place) == [3]
+    assert kinds(database, job) == ["created", "queued", "started", "succeeded"]
+    with database.reading() as session:
+        assert runlog.page(session, job.id, 0, 9) == []
+
+
+def test_checkpoints_but_the_best_are_forgotten(database: db.Database, place: Artifacts, put: Put) -> None:
+    job, young = ended(database, 8), ended(database, 6)
+    gone, best = (named(database, job, put(place, f"jobs/{job.id}/a1/{name}"), is_best=name == "b") for name in "ab")
+    model = named(database, job, put(place, f"jobs/{job.id}/a1/model"), kind="artifact")
+    other = named(database, young, put(place, f"jobs/{young.id}/a1/last"))
+    assert stepped(Walk([retention.CHECKPOINTS]), database, place) == [1]
+    assert stored(place) == {best, model, other}
+    with database.reading() as session:
+        assert gone not in set(session.scalars(sa.select(File.path)))
+
+
+def test_a_long_history_goes_in_small_transactions(
+    database: db.Database, place: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 5)
+    monkeypatch.setattr(retention, "BATCHES", 4)
+    for _ in range(3):
+        ended(database, 8, points=12)
+    assert stepped(Walk([retention.METRICS]), database, place) == [17, 17, 2]
+    assert points(database) == {}
+
+
+def test_a_walk_does_not_stop_at_jobs_that_have_nothing_to_lose(
+    database: db.Database, place: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOKED_AT", 2)
+    for _ in range(5):
+        put_back(database, finished(database, Status.FAILED), 9)
+    ended(database, 8)
+    walk = Walk([retention.METRICS])
+    assert [walk.step(database, place, 7) for _ in range(4)] == [0, 0, 3, 0]
+
+
+def test_a_job_is_forgotten_with_all_that_is_its(database: db.Database, place: Artifacts, put: Put) -> None:
+    job, young = ended(database, 8), ended(database, 6)
+    named(database, job, put(place, f"jobs/{job.id}/a1/last"))
+    put(place, f"jobs/{job.id}/a2/nobody-knows")
+    kept = named(database, young, put(place, f"jobs/{young.id}/a1/last"))
+    before = counts(database)
+    assert retention.drop_jobs(database, place, 7) == 1
+    assert counts(database) == {name: count // 2 for name, count in before.items()}
+    assert stored(place) == {kept}
+    assert retention.drop_jobs(database, place, 7) == 0
+
+
+def test_jobs_that_have_not_ended_are_never_forgotten(database: db.Database, place: Artifacts) -> None:
+    jobs = [running(database), created(database)]
+    with database.writing() as session:
+        session.execute(sa.update(Job).values(created_at=db.now(-99 * DAY), queued_at=db.now(-99 * DAY)))
+    assert retention.drop_jobs(database, place, 1) == 0
+    assert {found(database, job).status for job in jobs} == {Status.RUNNING, Status.QUEUED}
+
+
+def test_workers_that_forget_at_the_same_time_do_it_once(database: db.Database, place: Artifacts) -> None:
+    for _ in range(6):
+        ended(database, 8)
+    with ThreadPoolExecutor(4) as threads:
+        dropped = list(threads.map(lambda _: retention.drop_jobs(database, place, 7), range(12)))
+    assert sum(dropped) == 6
+    assert counts(database) == {}
+
+
+def test_messages_to_webhooks_are_forgotten_once_they_are_settled(database: db.Database) -> None:
+    now = created(database).created_at
+    with database.writing() as session:
+        session.add(Webhook(id="wh", owner="ann", url="u", events=[], secret="s", created_at=now, updated_at=now))
+        session.flush()
+        for name, status in [("old", "delivered"), ("new", "failed"), ("due", "pending")]:
+            common = {"webhook_id": "wh", "kind": "succeeded", "payload": {}, "created_at": now, "due_at": now}
+            session.add(Delivery(id=name, status=status, settled_at=None if name == "due" else now, **common))
+        session.flush()
+        session.execute(sa.update(Delivery).where(Delivery.id == "old").values(settled_at=db.now(-31 * DAY)))
+    assert retention.drop_deliveries(database, 30) == 1
+    with database.reading() as session:
+        assert set(session.scalars(sa.select(Delivery.id))) == {"new", "due"}
+
+
+def test_files_that_no_row_names_are_removed(database: db.Database, anywhere: Artifacts, put: Put) -> None:
+    job, busy, deleted = finished(database, Status.SUCCEEDED), running(database), ids.new("job")
+    kept = {named(database, job, put(anywhere, f"jobs/{job.id}/a1/best")), put(anywhere, f"jobs/{busy.id}/a1/new")}
+    orphaned = [f"jobs/{job.id}/a1/torn", f"jobs/{job.id}/a0/zombie", f"jobs/{deleted}/a1/best", "uploads/up_1"]
+    for path in orphaned:
+        put(anywhere, path)
+    assert Sweep(database, anywhere).step() == len(orphaned)
+    assert stored(anywhere) == kept
+
+
+def test_bytes_of_datasets_that_no_row_names_are_removed(database: db.Database, anywhere: Artifacts, put: Put) -> None:
+    with database.writing() as session:
+        datasets.create(session, "ann", "rows", put(anywhere, "datasets/aa"), 1, "aa")
+    put(anywhere, "datasets/bb")
+    assert Sweep(database, anywhere).step() == 1
+    assert stored(anywhere) == {"datasets/aa"}
+
+
+def test_a_file_of_today_may_still_get_its_row(database: db.Database, place: Artifacts, put: Put) -> None:
+    young = {put(place, path) for path in ("jobs/job_1/a1/x", "uploads/up_1", "datasets/aa")}
+    assert Sweep(database, place).step() == 0
+    assert stored(place) == young
+
+
+def test_what_a_crash_left_half_written_is_removed(database: db.Database, place: Artifacts, put: Put) -> None:
+    assert place.root
+    half = place.root / (put(place, "jobs/job_1/a1/x") + "#1")
+    half.write_bytes(b"ha")
+    os.utime(half, (time.time() - 2 * DAY,) * 2)
+    assert Sweep(database, place).step() == 1
+    assert stored(place) == {"jobs/job_1/a1/x"}
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_then_rests(
+    database: db.Database, anywhere: Artifacts, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "ENTRIES", 2)
+    for number in range(5):
+        put(anywhere, f"jobs/job_{number}/a1/x")
+    sweep = Sweep(database, anywhere)
+    assert [sweep.step() for _ in range(4)] == [2, 2, 1, 0]
+    put(anywhere, "jobs/job_9/a1/x")
+    assert sweep.step() == 0
+
+
+def test_bytes_that_are_sent_again_during_a_sweep_stay(
+    database: db.Database, place: Artifacts, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert place.root
+    put(place, "datasets/aa")
+    os.utime(place.root / "datasets/aa", (time.time() - 2 * DAY,) * 2)
+    looked = orphans._keep_uploads_out
+
+    def sent_again(session: Session) -> None:
+        put(place, "datasets/aa")
+        looked(session)
+
+    monkeypatch.setattr(orphans, "_keep_uploads_out", sent_again)
+    assert Sweep(database, place).step() == 0
+    assert stored(place) == {"datasets/aa"}

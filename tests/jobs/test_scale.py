@@ -1,0 +1,203 @@
+"""No request reads a whole table of jobs, however it is asked: held against the databases' own plans."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from api import views
+from bench import filling
+from bench.filling import OWNER, Sizes
+from jobs import (
+    artifacts,
+    claims,
+    datasets,
+    db,
+    deliveries,
+    events,
+    files,
+    history,
+    idempotency,
+    leases,
+    listing,
+    orphans,
+    retention,
+    runlog,
+    store,
+    waiting,
+    webhooks,
+)
+from jobs.listing import Filter
+from jobs.record import MetricPoint, Usage
+from jobs.states import Status
+from jobs.tables import Delivery, Job, LogLine, Webhook
+
+from .samples import HALFWAY, RESOLVED, SPEC
+
+LARGE = "jobs|attempts|events|metrics|files|log_lines|deliveries"
+SCAN = re.compile(rf"SCAN ({LARGE})(_\d+)?\b(?! USING (COVERING )?INDEX jobs_(ready|held))")
+"""SQLite's word for reading a whole table or a whole index; those of what waits and of what is held are small, or left
+at the first hit."""
+MANY = Sizes(queued=2000, finished=4000, points=20_000)
+Statement = tuple[str, Any]
+
+
+@pytest.fixture
+def full(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> db.Database:
+    """Full enough that PostgreSQL's planner knows better than to read tables whole."""
+    monkeypatch.setattr(filling, "POINTS", 200)
+    metered = filling.fill(database, MANY)
+    now = datetime.now(UTC)
+    webhook = {"id": "wh", "owner": OWNER, "url": "https://x.test", "events": [], "secret": "s"}
+    delivery = {"webhook_id": "wh", "kind": "failed", "payload": {}, "created_at": now, "due_at": now, "tries": 1}
+    settled = [{**delivery, "id": f"d{n:05}", "status": "failed", "settled_at": now} for n in range(20_000)]
+    line = {"at": now, "attempt": 1, "level": "info", "message": "A line of the log."}
+    lines = [{**line, "job_id": job_id, "seq": seq} for job_id in metered for seq in range(50)]
+    with database.writing() as session:
+        session.execute(sa.insert(Webhook), [{**webhook, "created_at": now, "updated_at": now}])
+        session.execute(sa.insert(Delivery), settled)
+        session.execute(sa.insert(LogLine), lines)
+    if database.engine.dialect.name == "postgresql":
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM ANALYZE"))
+    return database
+
+
+@contextmanager
+def listening(database: db.Database) -> Iterator[list[Statement]]:
+    """What is sent to the database meanwhile."""
+    said: list[Statement] = []
+
+    def note(connection: object, cursor: object, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if not many and statement.split()[0] in ("SELECT", "WITH", "UPDATE", "DELETE"):
+            said.append((statement, parameters))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    yield said
+    sa.event.remove(database.engine, "before_cursor_execute", note)
+
+
+def scans(connection: sa.Connection, statement: Statement) -> list[str]:
+    """Large tables that the database would read as a whole."""
+    text, parameters = statement
+    if connection.dialect.name == "sqlite":
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters)]
+        named = dict(re.findall(rf"\b({LARGE}) AS (\w+)", text))
+        return [step for step in steps if SCAN.match(step) or step.removeprefix("SCAN ") in named.values()]
+    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}", parameters).scalar_one()
+    return [f"{node['Node Type']} {node['Relation Name']}" for node in _nodes(plan[0]["Plan"]) if _reads_all(node)]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from _nodes(part)
+
+
+def _reads_all(node: dict[str, Any]) -> bool:
+    return node["Node Type"] == "Seq Scan" and re.fullmatch(LARGE, node["Relation Name"]) is not None
+
+
+def found(database: db.Database, act: Callable[[Session], object]) -> list[str]:
+    """What is read as a whole to do something."""
+    with listening(database) as said, database.writing() as session:
+        act(session)
+    assert said
+    with database.engine.connect() as connection:
+        return [f"{scan}: {statement[0]}" for statement in said for scan in scans(connection, statement)]
+
+
+NOW = datetime.now(UTC)
+FILTERS = {
+    "all": Filter(),
+    "queued": Filter(status=[Status.QUEUED]),
+    "failed or running": Filter(status=[Status.FAILED, Status.RUNNING]),
+    "name": Filter(name="final"),
+    "dataset": Filter(dataset="ds_rare"),
+    "young": Filter(created_after=NOW - timedelta(days=1)),
+    "old": Filter(created_before=NOW - timedelta(days=50)),
+    "a bit of all": Filter(status=[Status.FAILED], name="final", dataset="ds_rare", metadata={"team": "text"}),
+}
+
+
+def owners_acts(job: Job) -> dict[str, Callable[[Session], object]]:
+    spec, one = filling.SPEC, [job]
+    lists = {
+        f"list: {name}": lambda session, chosen=chosen: listing.page(session, OWNER, chosen, job.id, 20)
+        for name, chosen in FILTERS.items()
+    }
+    return lists | {
+        "get": lambda session: store.get(session, OWNER, job.id),
+        "position": lambda session: waiting.positions(session, one),
+        "show": lambda session: views.job(session, job),
+        "submit": lambda session: store.create(session, OWNER, spec, datasets.resolve(session, OWNER, spec)),
+        "idempotency": lambda session: idempotency.find(session, OWNER, "key", "00"),
+        "metrics": lambda session: history.read(session, job.id, None, 3, 9),
+        "events": lambda session: events.page(session, job.id, 0, 100),
+        "log": lambda session: runlog.page(session, job.id, 0, 100),
+        "files": lambda session: files.list_of(session, job.id, "checkpoint"),
+        "webhooks": lambda session: webhooks.page(session, OWNER, None, 20),
+        "deliveries": lambda session: deliveries.page(session, OWNER, "wh", None, 20),
+        "cancel": lambda session: store.cancel(session, OWNER, job.id),
+        "delete": lambda session: store.delete(session, OWNER, job.id),
+    }
+
+
+def test_what_an_owner_asks_for_is_found_by_an_index(full: db.Database) -> None:
+    with full.reading() as session:
+        job = listing.page(session, OWNER, Filter(status=[Status.QUEUED]), None, 20)[-1]
+    acts = owners_acts(job)
+    assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
+
+
+def test_what_a_worker_asks_for_is_found_by_an_index(full: db.Database) -> None:
+    with full.writing() as session:
+        job = claims.claim(session, "w1", 30)
+        assert job
+    point = [MetricPoint(name="loss", step=1, epoch=1, value=1.0, nonfinite=None)]
+    acts: dict[str, Callable[[Session], object]] = {
+        "claim": lambda session: claims.claim(session, "w2", 30),
+        "any ready": claims.any_ready,
+        "renew": lambda session: leases.renew(session, job.id, 1, 30),
+        "held": leases.held,
+        "record": lambda session: leases.record(session, job.id, 1, point, HALFWAY, {}, None, Usage(), 30),
+        "resume": lambda session: leases.resume_from(session, job.id, 1, 0),
+        "due delivery": deliveries.take,
+        "finish": lambda session: leases.finish(session, job.id, 1, Status.SUCCEEDED, "Done.", usage=Usage()),
+    }
+    assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
+
+
+def test_what_is_forgotten_is_found_by_an_index(full: db.Database, tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = artifacts.connect(tmp_path_factory.mktemp("store").as_uri())
+    with full.reading() as session:
+        paths = [f"jobs/{id}/a1/x" for id in session.scalars(sa.select(Job.id).order_by(Job.id).limit(5))]
+    kinds = [retention.METRICS, retention.EVENTS, retention.LOGS, retention.CHECKPOINTS]
+    acts: dict[str, Callable[[], object]] = {
+        "walk": lambda: retention.Walk(kinds, (1.0, "")).step(full, store, 99),
+        "jobs": lambda: retention.drop_jobs(full, store, 99.9),
+        "deliveries": lambda: retention.drop_deliveries(full, 1),
+        "orphans": lambda: orphans.Sweep(full, store)._of_jobs(paths),
+    }
+    for name, act in acts.items():
+        with listening(full) as said:
+            act()
+        with full.engine.connect() as connection:
+            assert (name, [scan for statement in said for scan in scans(connection, statement)]) == (name, [])
+        assert said
+
+
+def test_a_batch_of_points_is_one_statement(database: db.Database) -> None:
+    sizes: list[tuple[str, int]] = []
+    with database.writing() as session:
+        job = store.create(session, OWNER, SPEC, RESOLVED)
+        points = [MetricPoint(name="loss", step=step, epoch=1, value=0.5, nonfinite=None) for step in range(500)]
+        at = "before_cursor_execute"
+        sa.event.listen(database.engine, at, lambda *said: sizes.append((said[2].split()[0], len(said[3]))), once=False)
+        history.append(session, job.id, 1, points)
+    assert sizes == [("INSERT", 500)]
