@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published constraints clean
+.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published soak constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -45,6 +45,9 @@ bench-speed: $(VENV)/dev bench-venv ## the time of a training step, ours and oth
 
 bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
 	$(BIN)/python -m bench.published --write docs/published.md
+
+soak: $(VENV)/dev ## half an hour of random faults, seeded, then whether every promise held
+	$(BIN)/python -m tests.faults.soak
 
 constraints: $(VENV)/uv ## renew the versions that everything is tested with
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \

@@ -165,6 +165,7 @@ def finish(
     )
     if done:
         _end_attempt(session, job_id, attempt, error.code if error else status.value)
+        files.forget(session, job_id, "checkpoint", files.RESUME)
         level = "error" if status is Status.FAILED else "info"
         events.append(session, job_id, status.value, message, level=level, data={"stop_reason": stop_reason})
     return done

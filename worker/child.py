@@ -8,6 +8,7 @@ import os
 import resource
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
@@ -73,6 +74,7 @@ def look(pipe: Connection) -> None:
 
 def _guarded(pipe: Connection, work: Callable[[], None]) -> None:
     os.setsid()
+    _step_forward()
     Thread(target=_die_with_worker, daemon=True).start()
     try:
         work()
@@ -82,6 +84,12 @@ def _guarded(pipe: Connection, work: Callable[[], None]) -> None:
     on_gpu = torch.cuda.is_initialized()
     _say(pipe, Spent(peak_memory_bytes=torch.cuda.max_memory_allocated() if on_gpu else peak, on_gpu=on_gpu))
     pipe.close()
+
+
+def _step_forward() -> None:
+    """Whom the kernel kills for want of memory is this process, not the worker nor the one that all are forked from."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _classified(error: Exception) -> Failed:

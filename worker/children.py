@@ -1,11 +1,14 @@
 """Child processes as the worker sees them: started warm and without secrets, heard, told to drain, stopped."""
 
+import contextlib
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import connection, forkserver
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -15,6 +18,8 @@ from worker.messages import DRAIN, NEWS, Equipped, News
 
 GRACE = 10.0
 """Seconds between the polite and the other end."""
+MOST_UNHEARD = 100_000
+"""Messages, of a few hundred bytes each, that wait to be recorded; beyond them the child waits."""
 WARMTH = 60.0
 """Seconds between two looks at whether the first child still lives."""
 SECRET = ("FITD_DATABASE_URL", "FITD_BROKER_URL", "FITD_ARTIFACTS_URL", "AWS_")
@@ -45,21 +50,35 @@ def _environment() -> Iterator[None]:
 
 
 class Child:
-    """One running child."""
+    """One running child. It does not wait for whoever records what it says: that one may wait for the database."""
 
     def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
         self.process = process
         self.pipe = pipe
+        self.over = False
+        """Whether it is gone and has been heard out."""
+        self._said: queue.Queue[bytes | None] = queue.Queue(MOST_UNHEARD)
+        threading.Thread(target=self._listen, name="ear", daemon=True).start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._said.put(self.pipe.recv_bytes())
+        self._said.put(None)
 
     def hear(self, timeout: float) -> list[News]:
-        """What it has said by now, waiting up to `timeout` seconds for the first word; of a killed one, nothing more."""
+        """What it has said by now, waiting up to `timeout` seconds for the first word; of one that is gone, all that is
+        left; of a killed one, nothing more."""
         heard: list[News] = []
-        try:
-            connection.wait([self.pipe, self.process.sentinel], timeout)
-            while self.pipe.poll():
-                heard.append(NEWS.validate_json(self.pipe.recv_bytes()))
-        except (EOFError, OSError):
+        gone = not self.running
+        with contextlib.suppress(queue.Empty):
+            said = self._said.get(timeout=GRACE if gone else timeout)
+            while said is not None:
+                heard.append(NEWS.validate_json(said))
+                said = self._said.get(gone, GRACE)
+            self._said.put(None)  # whoever listens again hears that this was the end
             self.process.join(timeout)
+        self.over = gone
         return heard
 
     @property
@@ -84,6 +103,7 @@ class Child:
         """Ends it at once."""
         self._signal(signal.SIGKILL)
         self.process.join()
+        self.hear(0)
         self.pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:

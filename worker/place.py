@@ -66,10 +66,11 @@ class Place:
 
     @property
     def has_room(self) -> bool:
-        """Whether the disks under scratch files and artifacts can take what a job writes."""
+        """Whether the disks under scratch files, artifacts and database can take what a job writes."""
         self.settings.scratch.mkdir(parents=True, exist_ok=True)
         least = self.settings.least_free_bytes
-        return self.artifacts.has_room(least) and shutil.disk_usage(self.settings.scratch).free > least
+        here = shutil.disk_usage(self.settings.scratch).free > least
+        return here and self.artifacts.has_room(least) and self.database.has_room(least)
 
     def local(self, path: str, sha256: str) -> Path:
         """A local copy of a dataset's bytes, fetched once."""

@@ -45,7 +45,7 @@ def _read(place: Place, dataset: Dataset) -> Read | Failed | None:
 def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | None:
     """What the reader found; None if the worker has to stop first, or has lost its lease."""
     began = renewed = time.monotonic()
-    while reader.running or reader.pipe.poll():
+    while not reader.over:
         for news in reader.hear(0.25):
             if isinstance(news, Read | Failed):
                 return news

@@ -161,6 +161,7 @@ class Record:
     ) -> None:
         """The job's one end."""
         self.flush()
+        kept = self.read(lambda session: files.list_of(session, self.job.id, "checkpoint"))
         failpoints.reach("finish.begun")
         self._must(
             lambda session: leases.finish(
@@ -177,11 +178,7 @@ class Record:
             )
         )
         failpoints.reach("finish.committed")
-        self._delete(
-            self._insist(
-                lambda: self._write(lambda session: files.forget(session, self.job.id, "checkpoint", files.RESUME))
-            )
-        )
+        self._delete([file.path for file in kept if file.name == files.RESUME])
 
     def release(self, why: str, *, counted: bool) -> None:
         """Back to the queue."""

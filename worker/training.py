@@ -31,6 +31,8 @@ LISTEN = 0.25
 """Seconds between two looks at the database while the child is silent; a cancel is seen within them."""
 DRAIN_PATIENCE = 8.0
 """Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
+KILLED = (-signal.SIGKILL, 255)
+"""Exit codes of a child that was killed, or that nobody knows of because the process it was forked from was."""
 MICRO_BATCHES = 4
 """Parts of each batch in the attempt after one that ran out of memory."""
 
@@ -241,7 +243,7 @@ class Run:
 
     def _killed_for_memory(self) -> Failed | None:
         """The kernel may have killed the child for want of memory; nobody else says so."""
-        killed = self.child is not None and self.child.process.exitcode == -signal.SIGKILL
+        killed = self.child is not None and self.child.process.exitcode in KILLED
         if killed and memory.oom_kills() > self.oom_kills:
             return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY)
         return None

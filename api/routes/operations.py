@@ -26,7 +26,7 @@ def check_readiness(
     """Database, migrations, broker and disk, each by its own check. Without the broker jobs still are accepted and run,
     only later."""
     parts: dict[str, Callable[[], str]] = {
-        "database": lambda: _migrations(database),
+        "database": lambda: _database(database, settings.least_free_bytes),
         "broker": _broker,
         "artifacts": lambda: _disk(artifacts, settings.least_free_bytes),
     }
@@ -52,9 +52,11 @@ def _outcome(check: Callable[[], str]) -> str:
         return f"failed: {type(error).__name__}"
 
 
-def _migrations(database: db.Database) -> str:
+def _database(database: db.Database, least: int) -> str:
     found, needed = migrate.current(database), migrate.head()
-    return "ok" if found == needed else f"the schema is at revision {found}, this code needs {needed}"
+    if found != needed:
+        return f"the schema is at revision {found}, this code needs {needed}"
+    return "ok" if database.has_room(least) else "the disk is nearly full"
 
 
 def _broker() -> str:

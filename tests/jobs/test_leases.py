@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import claims, db, history, leases, store
+from jobs import claims, db, files, history, leases, store
 from jobs.leases import LONGEST_BACKOFF, MOST_STALLED_ATTEMPTS
 from jobs.record import Best, Failure, MetricPoint, Usage
 from jobs.states import TERMINAL, Status
@@ -176,6 +176,15 @@ def test_what_a_new_checkpoint_supersedes_is_named(database: db.Database) -> Non
             for step, name in enumerate(["resume", "a", "b", "resume", "c"])
         ]
     assert superseded == [[], [], [], ["resume0"], ["a1"]]
+
+
+def test_what_a_run_would_go_on_from_is_gone_with_its_end(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        for name in ("step", "resume"):
+            leases.keep(session, job.id, 1, file(job, name, id=f"ckpt_{name}", path=name), 2)
+        assert leases.finish(session, job.id, 1, Status.FAILED, "It ended.", usage=USAGE)
+        assert [one.name for one in files.list_of(session, job.id, "checkpoint")] == ["step"]
 
 
 def test_one_checkpoint_is_the_best(database: db.Database) -> None:
