@@ -146,8 +146,12 @@ def finish(
     test: dict[str, JsonValue] | None = None,
     diagnostics: Diagnostics | None = None,
     error: Failure | None = None,
+    exit: str | None = None,
 ) -> bool:
-    """The one terminal state and its event; False if this attempt no longer holds the job."""
+    """The one terminal state and its event; False if this attempt no longer holds the job.
+
+    `exit` says how the attempt ended, where that is not the job's own end.
+    """
     done = store.move(
         session,
         job_id,
@@ -164,7 +168,7 @@ def finish(
         usage=usage,
     )
     if done:
-        _end_attempt(session, job_id, attempt, error.code if error else status.value)
+        _end_attempt(session, job_id, attempt, exit or (error.code if error else status.value))
         files.forget(session, job_id, "checkpoint", files.RESUME)
         level = "error" if status is Status.FAILED else "info"
         events.append(session, job_id, status.value, message, level=level, data={"stop_reason": stop_reason})
@@ -190,7 +194,7 @@ def release(
     if stalled >= MOST_STALLED_ATTEMPTS:
         text = f"{stalled} attempts in a row ended without a new checkpoint, the last by {why}. Mend that, then retry."
         error = Failure(error_class="infrastructure", code="poison", message=text)
-        return finish(session, job_id, attempt, Status.FAILED, text, usage=usage, error=error)
+        return finish(session, job_id, attempt, Status.FAILED, text, usage=usage, error=error, exit=why)
     if job.status is Status.PAUSING:
         return _rest(session, job_id, attempt, usage, stalled)
     wait = min(LONGEST_BACKOFF, 5.0 * 2**stalled) if stalled > 1 else 0.0

@@ -18,13 +18,20 @@ LONG = digits(epochs=120)
 SHORT = digits(epochs=2)
 
 
+ON_POSTGRESQL = ("row_1_", "row_14_", "row_15_", "row_16_", "row_27_")
+"""Rows that run there in `make test`, too; `make test-slow` runs all."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of one database go to one process, where they share its fleet."""
     for item in items:
-        if "tests/faults" in item.path.as_posix():
-            name = next((name for name in DATABASES if name in item.name), "alone")
-            item.add_marker(pytest.mark.xdist_group(f"faults-{name}"))
+        if "tests/faults" not in item.path.as_posix():
+            continue
+        name = next((name for name in DATABASES if name in item.name), "alone")
+        item.add_marker(pytest.mark.xdist_group(f"faults-{name}"))
+        if name == "postgresql" and not any(row in item.name for row in ON_POSTGRESQL):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", params=DATABASES)

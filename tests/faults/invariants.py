@@ -83,7 +83,8 @@ def _of_job(fleet: Fleet, job_id: str, expected: Outcome | None, seconds: float)
     if any(attempt.ended_at is None for attempt in job.attempts):
         yield f"{job_id}: an attempt has no end"
     has_model = MODEL in [file.name for file in fleet.client.artifacts(job_id)]
-    if has_model != (job.status in ("succeeded", "timed_out")):
+    ended_itself = job.status in ("succeeded", "timed_out") or (job.error and job.error.code == "non_finite")
+    if has_model != bool(ended_itself):
         yield f"{job_id} is {job.status}, and {'a' if has_model else 'no'} model is there"
     if job.status == "succeeded" and expected and outcome(fleet, job) != expected:
         yield f"{job_id}: its weights or its history differ from those of a run in peace"

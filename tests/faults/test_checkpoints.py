@@ -130,7 +130,7 @@ def test_row_4_workers_killed_around_the_end_and_after_a_claim(fleet: Fleet, acc
 # --- row 19
 
 
-@pytest.mark.parametrize("point", ["checkpoint.written", "file.put"])
+@pytest.mark.parametrize("point", ["checkpoint.written", pytest.param("file.put", marks=pytest.mark.slow)])
 def test_row_19_a_write_that_fails_is_tried_again(
     fleet: Fleet, accepted: Accepted, failing: Failing, point: str
 ) -> None:
@@ -153,7 +153,9 @@ def test_row_19_writes_that_always_fail_end_the_job(fleet: Fleet, accepted: Acce
     assert (error.error_class, error.code, exits(fleet, job)) == ("infrastructure", "poison", ["io_error"] * 3)
 
 
-@pytest.mark.parametrize(("point", "seconds"), [("checkpoint.written", 2), ("file.put", 6)])
+@pytest.mark.parametrize(
+    ("point", "seconds"), [pytest.param("checkpoint.written", 2, marks=pytest.mark.slow), ("file.put", 6)]
+)
 def test_row_19_training_and_heartbeat_go_on_beside_a_slow_write(
     fleet: Fleet, accepted: Accepted, failing: Failing, point: str, seconds: int
 ) -> None:

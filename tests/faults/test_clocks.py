@@ -74,7 +74,7 @@ def renewals(fleet: Fleet, jobs: list[Job]) -> int:
     return min(progress.step if progress else 0 for progress in found)
 
 
-@pytest.mark.parametrize(("jump", "killed"), [(3600, "worker2"), (-3600, "worker")])
+@pytest.mark.parametrize(("jump", "killed"), [(3600, "worker2"), pytest.param(-3600, "worker", marks=pytest.mark.slow)])
 def test_row_25_a_clock_that_jumps_ends_no_lease_and_prolongs_none(
     fleet: Fleet, accepted: Accepted, shim: Path, tmp_path: Path, jump: int, killed: str
 ) -> None:

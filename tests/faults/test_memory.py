@@ -104,6 +104,7 @@ def test_row_21_who_is_killed_by_the_kernel_for_memory_is_tried_in_parts(fleet: 
     assert (exits(fleet, job), micro(fleet, job)) == (["out_of_memory", "succeeded"], [1024])
 
 
+@pytest.mark.slow
 def test_row_21_who_is_killed_by_the_kernel_twice_fails_with_advice(fleet: Fleet, accepted: Accepted) -> None:
     with bounded(fleet, 100):
         job = fleet.client.submit(wide(40_000))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx2
+import pytest
 import sqlalchemy as sa
 
 from jobs import db
@@ -61,6 +62,7 @@ def test_row_29_a_newer_spec_waits_for_a_newer_worker(fleet: Fleet, accepted: Ac
     accepted.check()
 
 
+@pytest.mark.slow
 def test_row_29_a_file_that_a_newer_job_waits_for_is_left_to_a_newer_reader(fleet: Fleet, accepted: Accepted) -> None:
     fleet.stop("worker")
     files = [fleet.client.upload(CSV, name=f"{name}.csv") for name in ("newer", "older")]

@@ -5,9 +5,11 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
+
 from client.answers import Job
 from client.sdk import Client
-from tests.faults.conftest import Accepted
+from tests.faults.conftest import LONG, Accepted
 from tests.fleet import Fleet, digits, until
 
 
@@ -74,6 +76,7 @@ def test_row_6_a_rolling_restart_loses_a_step_at_most(fleet: Fleet, accepted: Ac
     assert fleet.client.job(job.id).attempts[1].resumed_from_step == waiting.progress.step
 
 
+@pytest.mark.slow
 def test_row_7_a_restart_that_is_cut_short(fleet: Fleet, accepted: Accepted) -> None:
     job = accepted.submit()
     until(lambda: saved(fleet.client, job))
@@ -99,10 +102,11 @@ def test_row_22_a_job_that_kills_its_process_is_given_up(
 
 
 def test_row_23_a_child_that_hangs_is_replaced(fleet: Fleet, accepted: Accepted, failing: Callable[..., None]) -> None:
-    failing("worker", "", FITD_STALL_SECONDS="3")
+    accepted.expect(LONG)
+    failing("worker", "", FITD_STALL_SECONDS="6")
     job = accepted.submit()
     until(lambda: saved(fleet.client, job))
     with fleet.frozen(fleet.child()):
-        until(lambda: exits(fleet, job)[:1] == ["stalled"], 20)
+        until(lambda: exits(fleet, job)[:1] == ["stalled"], 60)
     accepted.check()
     assert exits(fleet, job) == ["stalled", "succeeded"]
