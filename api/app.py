@@ -8,8 +8,20 @@ from typing import Any
 import prometheus_client
 from fastapi import FastAPI
 
-from api import overload, pages, predicting, problems, telemetry
-from api.routes import datasets, diagnostics, events, files, jobs, metrics, operations, predictions, webhooks, workers
+from api import access, audit, origins, overload, pages, predicting, problems, telemetry
+from api.routes import (
+    datasets,
+    diagnostics,
+    events,
+    files,
+    jobs,
+    keys,
+    metrics,
+    operations,
+    predictions,
+    webhooks,
+    workers,
+)
 from jobs import artifacts, db
 from jobs.settings import Settings
 
@@ -55,19 +67,26 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = db.connect(settings.database)
     app.state.artifacts = artifacts.connect(settings.artifacts)
+    app.state.gate = access.Gate(app.state.database, settings)
     app.state.models = predicting.Models(app.state.artifacts, settings.model_cache_bytes)
     app.state.stopping = threading.Event()
     app.state.registry = prometheus_client.CollectorRegistry()
     app.state.registry.register(telemetry.Queue(app.state.database))
+    app.state.trail = audit.Trail(app.state.database)
+    app.add_middleware(audit.Audited, trail=app.state.trail)
+    app.add_middleware(origins.Origins, gate=app.state.gate)
     app.add_middleware(overload.Overload, requests=settings.max_requests, streams=settings.max_streams)
     app.add_middleware(telemetry.Requests, registry=app.state.registry)
-    for room in (jobs, events, metrics, diagnostics, files, predictions, datasets, webhooks, workers, operations):
+    for room in (jobs, events, metrics, diagnostics, files, predictions, datasets, webhooks, workers, keys, operations):
         app.include_router(room.router)
-    pages.mount(app)
+    if settings.docs:
+        pages.mount(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.trail.start()
     yield
+    app.state.trail.write()
     app.state.database.engine.dispose()

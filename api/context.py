@@ -1,4 +1,4 @@
-"""What endpoints are given: whose things they see, and the service's parts."""
+"""What endpoints are given: whose things they see or change, and the service's parts."""
 
 import threading
 from typing import Annotated
@@ -6,16 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from pydantic.json_schema import SkipJsonSchema
 
-from api import predicting
+from api import access, predicting
 from jobs import artifacts, db, ids, settings
 
 Absent = SkipJsonSchema[None]
 """A parameter may be left out, but `null` is not a value of it."""
-
-
-async def owner() -> str:
-    """Whose jobs and datasets a request may see: until there are keys, everyone's are the same."""
-    return "local"
 
 
 async def _database(request: Request) -> db.Database:
@@ -48,7 +43,12 @@ async def _traceparent(request: Request) -> str:
     return found
 
 
-Owner = Annotated[str, Depends(owner)]
+Owner = access.Reader
+"""Whose things a request may look at,"""
+Submitter = access.Submitter
+"""whose it may change,"""
+Operator = access.Operator
+"""and who runs the service."""
 Database = Annotated[db.Database, Depends(_database)]
 Artifacts = Annotated[artifacts.Artifacts, Depends(_artifacts)]
 Models = Annotated[predicting.Models, Depends(_models)]

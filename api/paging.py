@@ -33,6 +33,7 @@ def _cursor(prefix: str) -> Callable[[str | None], Awaitable[str | None]]:
 JobCursor = Annotated[str | None, Depends(_cursor("job"))]
 DatasetCursor = Annotated[str | None, Depends(_cursor("ds"))]
 WebhookCursor = Annotated[str | None, Depends(_cursor("wh"))]
+AuditCursor = Annotated[str | None, Depends(_cursor("audit"))]
 DeliveryCursor = Annotated[str | None, Depends(_cursor("msg"))]
 Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
 

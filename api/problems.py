@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457), and which error has which status."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,10 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {"Retry-After": "2"}
 
 STATUS: dict[type[errors.FitdError], int] = {
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.TooMany: 429,
+    errors.QuotaReached: 429,
     errors.SpecInvalid: 422,
     errors.RowsInvalid: 422,
     errors.NoModel: 409,
@@ -111,7 +116,7 @@ def documented(*statuses: int) -> Responses:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted({*statuses, 400, 408, 422, 500, 503})
+        for status in sorted({*statuses, 400, 401, 403, 408, 422, 429, 500, 503})
     }
 
 
@@ -128,7 +133,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.IllegalMove):
         more["allowed_actions"] = error.allowed_actions
     status = STATUS.get(type(error), 500)
-    headers = RETRY_AFTER if status == 503 else _last(status)
+    headers = _headers(status, error)
     return answer(request, status, error.code, str(error), headers, **more)
 
 
@@ -172,6 +177,15 @@ async def _gone(request: Request, error: Exception) -> Response:
 def _methods(request: Request, path: str) -> str:
     """What an address answers to, by the contract: the framework names the methods of one of its operations only."""
     return ", ".join(sorted(request.app.openapi()["paths"].get(path, {}))).upper()
+
+
+def _headers(status: int, error: errors.FitdError) -> Mapping[str, str]:
+    match error:
+        case errors.Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case errors.TooMany():
+            return {"Retry-After": str(math.ceil(error.wait))}
+    return RETRY_AFTER if status == 503 else _last(status)
 
 
 def _last(status: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from client import (
     dataset_commands,
     errors,
     job_commands,
+    key_commands,
     session,
     stack,
     stack_commands,
@@ -36,6 +37,7 @@ app.add_typer(job_commands.app)
 app.add_typer(dataset_commands.app, name="datasets")
 app.add_typer(webhook_commands.app, name="webhooks")
 app.add_typer(worker_commands.app, name="workers")
+app.add_typer(key_commands.app, name="keys")
 
 
 @app.callback()

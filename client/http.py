@@ -21,10 +21,11 @@ class Wire:
     """A connection to one service. Every call of the contract may be repeated, so connection errors, 429 and 503
     are tried again, up to `attempts` times in all, with growing pauses or as long as `Retry-After` says."""
 
-    def __init__(self, base_url: str, timeout: float, attempts: int) -> None:
+    def __init__(self, base_url: str, key: str | None, timeout: float, attempts: int) -> None:
         self._attempts = attempts
         self._http = httpx2.Client(
             base_url=base_url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(timeout, connect=min(timeout, 5.0)),
             trust_env=httpx2.URL(base_url).host not in LOOPBACK,  # a proxy cannot reach this machine's loopback
         )

@@ -11,6 +11,7 @@ with Client() as fitd:
 
 import itertools
 import math
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from pydantic import JsonValue, TypeAdapter
 
-from client import answers, errors, http, transfer, webhooks, workers
+from client import answers, errors, http, keys, transfer, webhooks, workers
 from client.answers import Dataset, Job
 from jobs.spec.job import JobSpec
 
@@ -40,12 +41,18 @@ class Client:
     """One service. Calls raise `errors.ApiError` where it refuses and `errors.Unreachable` where it is not there;
     whatever is safe to repeat has been repeated by then."""
 
-    def __init__(self, base_url: str = DEFAULT_URL, *, timeout: float = 30.0, attempts: int = 5) -> None:
-        """`timeout` in seconds per read or write, `attempts` per call."""
-        self._wire = http.Wire(base_url, timeout, attempts)
+    def __init__(
+        self, base_url: str = DEFAULT_URL, *, key: str | None = None, timeout: float = 30.0, attempts: int = 5
+    ) -> None:
+        """`key` as its operator gave it to you, by default what is in `FITD_KEY`; a service on your own machine needs
+        none. `timeout` in seconds per read or write, `attempts` per call."""
+        self._wire = http.Wire(base_url, key or os.environ.get("FITD_KEY"), timeout, attempts)
         self.webhooks = webhooks.Webhooks(self._wire)
-        self.workers = workers.Workers(self._wire)
         """Who is told of changes of jobs."""
+        self.workers = workers.Workers(self._wire)
+        """Who trains."""
+        self.keys = keys.Keys(self._wire)
+        """Who may ask."""
 
     def __enter__(self) -> Self:
         return self

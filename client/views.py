@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client import answers
+from client.keys import Key
 from client.webhooks import Delivery, Webhook
 from client.workers import Worker
 
@@ -197,6 +198,21 @@ def workers(items: Iterable[Worker]) -> Table:
         version = item.versions.get("fitd", "")
         table.add_row(item.name, status(item.status), jobs, str(item.slots), gpus, version, _moment(item.seen_at))
     return table
+
+
+def keys(items: Iterable[Key]) -> Table:
+    """One line per key."""
+    table = _table("id", "owner", "scope", "name", "made", "used", "state")
+    for item in items:
+        times = _moment(item.created_at), _moment(item.last_used_at)
+        state = f"revoked {_moment(item.revoked_at)}" if item.revoked_at else "valid"
+        table.add_row(item.id, item.owner, item.scope, item.name or "", *times, state)
+    return table
+
+
+def key(item: Key) -> RenderableType:
+    """A new key with its token."""
+    return _facts({"id": item.id, "owner": item.owner, "scope": item.scope, "token": item.token})
 
 
 def webhooks(items: Iterable[Webhook]) -> Table:

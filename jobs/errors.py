@@ -1,6 +1,10 @@
 """Every error a caller can cause or must know of. The docstring is the message.
 
 FitdError
+├── Unauthorized         no key, or none that is known
+├── Forbidden            the key's scope does not include this, or the request comes from another site
+├── TooMany              more requests than one owner may send
+│   └── QuotaReached     more waiting jobs than one owner may have
 ├── SpecInvalid          the spec contradicts itself or its dataset; carries every fault
 │   └── RowsInvalid      rows do not fit the model's columns; carries every fault
 ├── NoModel              the job has no model to predict with
@@ -59,6 +63,34 @@ class RowsInvalid(SpecInvalid):
     """The rows do not fit the columns of the training data; `errors` lists every fault."""
 
     code = "rows_invalid"
+
+
+class Unauthorized(FitdError):
+    """Show a key of this service: `Authorization: Bearer fitd_…`. Its operator makes them."""
+
+    code = "unauthorized"
+
+
+class Forbidden(FitdError):
+    """The key's scope does not include this."""
+
+    code = "forbidden"
+
+
+class TooMany(FitdError):
+    """More requests than one owner may send; try again when `Retry-After` says."""
+
+    code = "rate_limited"
+
+    def __init__(self, wait: float, detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.wait = wait
+
+
+class QuotaReached(TooMany):
+    """One owner may have no more of it at a time."""
+
+    code = "quota_reached"
 
 
 class NoModel(FitdError):

@@ -33,11 +33,23 @@ class Settings(BaseSettings):
     artifacts_url: str = ""
     """`file:///path` or `s3://bucket/prefix` (credentials from `AWS_*`); empty: `artifacts` in the data directory."""
     host: str = "127.0.0.1"
-    """Where the api listens. There are no keys yet, so anything but loopback needs `behind_proxy`."""
+    """Where the api listens. On loopback nobody needs a key, elsewhere everybody does."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port of the api; 0 takes a free one."""
     behind_proxy: bool = False
-    """Says that only a proxy of yours can reach the api, so that it may listen on other addresses than loopback."""
+    """A proxy of yours is in front of the api: what it says of callers' addresses is believed, and keys are needed."""
+    require_keys: bool = False
+    """Keys are needed on loopback, too."""
+    requests_per_second: float = Field(default=50, gt=0)
+    """Of one owner, by one api process, on average; twice as many may come at once. Without keys there is no limit."""
+    max_waiting_jobs: int = Field(default=10_000, ge=1)
+    """Jobs of one owner that may wait in the queue."""
+    max_stored_bytes: int = Field(default=100 * 1024**3, ge=1)
+    """Of one owner's datasets together."""
+    docs: bool = True
+    """Serves Swagger UI at `/docs`."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Serves `/metrics` on a port of its own, for Prometheus alone; 0 serves it beside the api."""
     migrate: bool = False
     """The api brings the database's schema up to date before it serves; for a stack of one machine."""
     slots: int = Field(default=1, ge=1, le=256)

@@ -1,7 +1,7 @@
 """The tables. A row of `jobs` is the truth about a job; everything else hangs on it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import JsonValue
@@ -17,6 +17,7 @@ from jobs.states import TERMINAL, Status
 StatusColumn = sa.Enum(
     Status, native_enum=False, length=16, values_callable=lambda kinds: [kind.value for kind in kinds]
 )
+Scope = Literal["read", "submit", "admin"]
 IS_READY = "status = 'queued' AND resolved_spec IS NOT NULL"
 """A job that a worker may take once its time has come. As text: a query finds a partial index only by its words."""
 ELIGIBLE = ("needs_gpu", "not_before", "spec_version")
@@ -325,3 +326,38 @@ class Delivery(Table):
         _partial("deliveries_settled", "settled_at", where="settled_at IS NOT NULL"),
         sa.Index("deliveries_by_webhook", "webhook_id", "id"),
     )
+
+
+class Key(Table):
+    """Who may ask. Of the secret only its hash is kept."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    scope: Mapped[Scope] = mapped_column(sa.String(16))
+    name: Mapped[str | None] = mapped_column(sa.String(200))
+    sha256: Mapped[str] = mapped_column(sa.String(64))
+    """Of 256 random bits: a slower hash would make no guess harder."""
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+    revoked_at: Mapped[datetime | None]
+
+
+class Audit(Table):
+    """A call that changed something, or tried to."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    at: Mapped[datetime]
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    key_id: Mapped[str | None] = mapped_column(sa.String(40))
+    action: Mapped[str] = mapped_column(sa.String(64))
+    """The operation's name."""
+    path: Mapped[str] = mapped_column(sa.String(256))
+    status: Mapped[int]
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+
+    __table_args__ = (sa.Index("audit_by_owner", "owner", "id"),)

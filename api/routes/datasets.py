@@ -1,5 +1,6 @@
 """Datasets: uploaded, listed, read, previewed, deleted."""
 
+import dataclasses
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import context, dataset_schemas, paging, problems, strict, uploads
-from jobs import artifacts, datasets, db, profiles, queue
+from jobs import artifacts, datasets, db, profiles, queue, quotas
 from jobs.spec.values import Text
 from jobs.tables import Dataset
 
@@ -46,7 +47,7 @@ BODY: dict[str, Any] = {
 )
 async def create_dataset(
     request: Request,
-    owner: context.Owner,
+    owner: context.Submitter,
     database: context.Database,
     artifacts: context.Artifacts,
     settings: context.Settings,
@@ -56,8 +57,10 @@ async def create_dataset(
     """Stores the bytes, once however often they are sent, and rings for a worker to read them. It is `profiling` until
     then, and `ready` at once if you have sent the same bytes before."""
     received = await uploads.receive(request, artifacts, settings)
+    if name:
+        received = dataclasses.replace(received, name=name)
     try:
-        shown = await run_in_threadpool(_store, database, artifacts, owner, name or received.name, received)
+        shown = await run_in_threadpool(_store, database, artifacts, owner, settings.max_stored_bytes, received)
     finally:
         await run_in_threadpool(artifacts.delete, received.key)
     if shown.status == "profiling":
@@ -67,16 +70,17 @@ async def create_dataset(
 
 
 def _store(
-    database: db.Database, place: artifacts.Artifacts, owner: str, name: str, received: uploads.Received
+    database: db.Database, place: artifacts.Artifacts, owner: str, most: int, received: uploads.Received
 ) -> dataset_schemas.Dataset:
     path = f"datasets/{received.sha256}"
     with database.writing() as session:
         known = _same(session, received.sha256)
-        dataset = datasets.create(session, owner, name or "dataset", path, received.size, received.sha256)
+        dataset = datasets.create(session, owner, received.name or "dataset", path, received.size, received.sha256)
         for twin in known:
             if twin.owner == owner and twin.status == "ready":
                 dataset.status, dataset.profile, dataset.preview = twin.status, twin.profile, twin.preview
         session.flush()
+        quotas.check_stored(session, owner, most)
         place.move(received.key, path)  # before the commit, and under the lock that a deletion of the twin waits for
         return dataset_schemas.Dataset.model_validate(dataset)
 
@@ -130,7 +134,7 @@ def list_dataset_rows(
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems.documented(404, 409), summary="Delete a dataset")
 def delete_dataset(
-    dataset_id: context.DatasetId, owner: context.Owner, database: context.Database, artifacts: context.Artifacts
+    dataset_id: context.DatasetId, owner: context.Submitter, database: context.Database, artifacts: context.Artifacts
 ) -> None:
     """Removes a dataset that no unfinished job needs, and its bytes if no other dataset has the same."""
     with database.writing() as session:

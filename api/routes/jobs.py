@@ -3,20 +3,18 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator, Field
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
-from jobs import datasets, estimate, failpoints, files, idempotency, ids, listing, queue, store
+from jobs import datasets, db, estimate, failpoints, files, idempotency, ids, listing, queue, quotas, store
 from jobs.spec.explained import Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Text
 from jobs.states import Status
-from jobs.tables import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=strict.StrictRoute)
 
@@ -58,21 +56,19 @@ REPLAYED: problems.Responses = {
 )
 def create_job(
     spec: Spec,
-    owner: context.Owner,
+    owner: context.Submitter,
     database: context.Database,
     traceparent: context.Traceparent,
+    settings: context.Settings,
     response: Response,
     idempotency_key: Key = None,
 ) -> schemas.Job:
     """Stores the job, resolved and explained, and rings for a worker. A dataset may still be `profiling`."""
+    asked = _Asked(owner, spec, idempotency_key, traceparent, settings.max_waiting_jobs)
     try:
-        with database.writing() as session:
-            job, made = _submit(session, owner, spec, idempotency_key, traceparent)
-            shown = views.job(session, job)
+        shown, made = _submit(database, asked)
     except IntegrityError:  # another request with this key was first; now its job is there to be found
-        with database.writing() as session:
-            job, made = _submit(session, owner, spec, idempotency_key, traceparent)
-            shown = views.job(session, job)
+        shown, made = _submit(database, asked)
     failpoints.reach("submit.committed")
     if made and shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)
@@ -83,15 +79,28 @@ def create_job(
     return shown
 
 
-def _submit(session: Session, owner: str, spec: JobSpec, key: str | None, traceparent: str) -> tuple[Job, bool]:
+class _Asked(NamedTuple):
+    """A submit."""
+
+    owner: str
+    spec: JobSpec
+    key: str | None
+    traceparent: str
+    most_waiting: int
+
+
+def _submit(database: db.Database, asked: _Asked) -> tuple[schemas.Job, bool]:
     """The job, and whether it is new."""
-    digest = _digest(spec)
-    if key and (known := idempotency.find(session, owner, key, digest)):
-        return store.get(session, owner, known), False
-    job = store.create(session, owner, spec, datasets.resolve(session, owner, spec), traceparent=traceparent)
-    if key:
-        idempotency.remember(session, owner, key, digest, job.id)
-    return job, True
+    digest, owner = _digest(asked.spec), asked.owner
+    with database.writing() as session:
+        if asked.key and (known := idempotency.find(session, owner, asked.key, digest)):
+            return views.job(session, store.get(session, owner, known)), False
+        resolved = datasets.resolve(session, owner, asked.spec)
+        job = store.create(session, owner, asked.spec, resolved, traceparent=asked.traceparent)
+        quotas.check_waiting(session, owner, asked.most_waiting)
+        if asked.key:
+            idempotency.remember(session, owner, asked.key, digest, job.id)
+        return views.job(session, job), True
 
 
 def _digest(spec: JobSpec) -> str:
@@ -169,7 +178,7 @@ def get_job(
 
 @router.patch("/{job_id}", responses=problems.documented(404, 413, 415), summary="Change a job")
 def update_job(
-    job_id: context.JobId, patch: schemas.JobPatch, owner: context.Owner, database: context.Database
+    job_id: context.JobId, patch: schemas.JobPatch, owner: context.Submitter, database: context.Database
 ) -> schemas.Job:
     """Changes name, priority or metadata; what is not sent stays."""
     changed: dict[str, Any] = {"name": None, "priority": None, "metadata": None, **patch.model_dump(exclude_unset=True)}
@@ -179,7 +188,7 @@ def update_job(
 
 @router.delete("/{job_id}", status_code=204, responses=problems.documented(404, 409), summary="Delete a job")
 def delete_job(
-    job_id: context.JobId, owner: context.Owner, database: context.Database, artifacts: context.Artifacts
+    job_id: context.JobId, owner: context.Submitter, database: context.Database, artifacts: context.Artifacts
 ) -> None:
     """Removes a job that has ended, with its events, metrics and files."""
     with database.writing() as session:
@@ -188,21 +197,21 @@ def delete_job(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems.documented(404, 409), summary="Cancel a job")
-def cancel_job(job_id: context.JobId, owner: context.Owner, database: context.Database) -> schemas.Job:
+def cancel_job(job_id: context.JobId, owner: context.Submitter, database: context.Database) -> schemas.Job:
     """A waiting job ends at once, a running one as soon as its process is gone. Repeating it changes nothing."""
     with database.writing() as session:
         return views.job(session, store.cancel(session, owner, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=problems.documented(404, 409), summary="Pause a job")
-def pause_job(job_id: context.JobId, owner: context.Owner, database: context.Database) -> schemas.Job:
+def pause_job(job_id: context.JobId, owner: context.Submitter, database: context.Database) -> schemas.Job:
     """A waiting job leaves the queue, a running one saves itself and frees its slot. Repeating it changes nothing."""
     with database.writing() as session:
         return views.job(session, store.pause(session, owner, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=problems.documented(404, 409), summary="Resume a job")
-def resume_job(job_id: context.JobId, owner: context.Owner, database: context.Database) -> schemas.Job:
+def resume_job(job_id: context.JobId, owner: context.Submitter, database: context.Database) -> schemas.Job:
     """A paused job takes its old place in the queue and goes on from where it was saved, to the same bits. Repeating
     it changes nothing."""
     with database.writing() as session:
@@ -214,7 +223,7 @@ def resume_job(job_id: context.JobId, owner: context.Owner, database: context.Da
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems.documented(404, 409), summary="Retry a job")
 def retry_job(
-    job_id: context.JobId, owner: context.Owner, database: context.Database, response: Response
+    job_id: context.JobId, owner: context.Submitter, database: context.Database, response: Response
 ) -> schemas.Job:
     """A new job with the spec of one that ended without success, its `parent`. Repeating it gives the same new job."""
     with database.writing() as session:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import choose_encoder
 
 from api import context, problems, schemas, strict
-from jobs import artifacts, db, migrate, queue
+from jobs import artifacts, db, errors, migrate, queue
 
 router = APIRouter(tags=["operations"], route_class=strict.StrictRoute)
 
@@ -39,7 +39,9 @@ def check_readiness(
 
 @router.get("/metrics", response_class=Response, responses=problems.documented(), summary="Metrics for Prometheus")
 def get_service_metrics(request: Request) -> Response:
-    """Time of requests by route, jobs by status, depth and age of the queue."""
+    """Time of requests by route, jobs by status, depth and age of the queue; not here where it has its own port."""
+    if request.app.state.settings.metrics_port:
+        raise errors.NotFound
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     registry: prometheus_client.CollectorRegistry = request.app.state.registry
     return Response(encode(registry), media_type=media_type)

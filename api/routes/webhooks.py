@@ -18,7 +18,7 @@ RECEIVED: dict[int | str, dict[str, Any]] = {
 
 @router.post("", status_code=201, responses=problems.documented(409, 413, 415), summary="Create a webhook")
 def create_webhook(
-    wanted: webhook_schemas.NewWebhook, owner: context.Owner, database: context.Database, response: Response
+    wanted: webhook_schemas.NewWebhook, owner: context.Submitter, database: context.Database, response: Response
 ) -> webhook_schemas.WebhookWithSecret:
     """From now on the address is told of changes of your jobs. Keep the `secret`: it is not shown again."""
     with database.writing() as session:
@@ -52,7 +52,7 @@ def get_webhook(
 def update_webhook(
     webhook_id: context.WebhookId,
     patch: webhook_schemas.WebhookPatch,
-    owner: context.Owner,
+    owner: context.Submitter,
     database: context.Database,
 ) -> webhook_schemas.Webhook:
     """Changes address, events or description; what is not sent stays. `enabled` brings a disabled one back."""
@@ -62,7 +62,7 @@ def update_webhook(
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problems.documented(404), summary="Delete a webhook")
-def delete_webhook(webhook_id: context.WebhookId, owner: context.Owner, database: context.Database) -> None:
+def delete_webhook(webhook_id: context.WebhookId, owner: context.Submitter, database: context.Database) -> None:
     """Removes a webhook with the log of its messages; those that wait are not sent."""
     with database.writing() as session:
         webhooks.delete(session, owner, webhook_id)
@@ -70,7 +70,7 @@ def delete_webhook(webhook_id: context.WebhookId, owner: context.Owner, database
 
 @router.post("/{webhook_id}/rotate-secret", responses=problems.documented(404), summary="Replace a webhook's secret")
 def rotate_webhook_secret(
-    webhook_id: context.WebhookId, owner: context.Owner, database: context.Database
+    webhook_id: context.WebhookId, owner: context.Submitter, database: context.Database
 ) -> webhook_schemas.WebhookWithSecret:
     """A new secret, which is not shown again; from now on all messages are signed with it, repeated ones included."""
     with database.writing() as session:
@@ -79,7 +79,7 @@ def rotate_webhook_secret(
 
 @router.post("/{webhook_id}/test", status_code=202, responses=problems.documented(404, 409), summary="Test a webhook")
 def test_webhook(
-    webhook_id: context.WebhookId, owner: context.Owner, database: context.Database
+    webhook_id: context.WebhookId, owner: context.Submitter, database: context.Database
 ) -> webhook_schemas.Delivery:
     """Has a worker send a message of type `webhook.test`, once; its delivery says whether it arrived."""
     with database.writing() as session:
@@ -108,7 +108,7 @@ def list_deliveries(
     summary="Send a delivery again",
 )
 def resend_delivery(
-    webhook_id: context.WebhookId, delivery_id: context.DeliveryId, owner: context.Owner, database: context.Database
+    webhook_id: context.WebhookId, delivery_id: context.DeliveryId, owner: context.Submitter, database: context.Database
 ) -> webhook_schemas.Delivery:
     """Sends a message again that was delivered or has failed, under its old `webhook-id`; one that is pending is left
     to its plan."""

@@ -15,7 +15,7 @@ Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 @router.get("", responses=problems.documented(), summary="List workers")
-def list_workers(database: context.Database) -> WorkerPage:
+def list_workers(operator: context.Operator, database: context.Database) -> WorkerPage:
     """Every worker that runs, or was heard of within the last hour."""
     with database.reading() as session:
         shown = _shown(session, workers.list_all(session))
@@ -23,14 +23,14 @@ def list_workers(database: context.Database) -> WorkerPage:
 
 
 @router.post("/{name}/drain", status_code=202, responses=problems.documented(404), summary="Drain a worker")
-def drain_worker(name: Name, database: context.Database) -> Worker:
+def drain_worker(name: Name, operator: context.Operator, database: context.Database) -> Worker:
     """It saves what it runs, hands it back to the queue and takes nothing more, within seconds. Repeating it changes
     nothing."""
     return _asked(database, name, drain=True)
 
 
 @router.post("/{name}/resume", status_code=202, responses=problems.documented(404), summary="End a drain")
-def resume_worker(name: Name, database: context.Database) -> Worker:
+def resume_worker(name: Name, operator: context.Operator, database: context.Database) -> Worker:
     """The worker takes jobs again. Repeating it changes nothing."""
     return _asked(database, name, drain=False)
 

@@ -14,6 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.tables import Table
 
+HOME = "http://127.0.0.1"
 WINE: dict[str, Any] = {"dataset": {"source": "builtin", "name": "wine"}, "epochs": 3}
 
 
@@ -32,7 +33,7 @@ def app(settings: Settings) -> Iterator[FastAPI]:
 
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, HOME, raise_server_exceptions=False) as client:
         yield client
 
 

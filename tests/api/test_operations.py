@@ -15,7 +15,7 @@ from api import telemetry
 from api.app import create_app
 from jobs import db, migrate, store
 from jobs.settings import Settings
-from tests.api.conftest import WINE
+from tests.api.conftest import HOME, WINE
 
 
 def test_a_living_process_says_so(client: TestClient) -> None:
@@ -26,7 +26,7 @@ def test_a_living_process_says_so(client: TestClient) -> None:
 def test_readiness_names_what_is_missing(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     app = create_app(settings)
-    with TestClient(app) as client:
+    with TestClient(app, HOME) as client:
         before = client.get("/readyz")
         migrate.upgrade(settings.database)
         after = client.get("/readyz")

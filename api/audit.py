@@ -1,0 +1,90 @@
+"""Who did what: a line of the log at once, and a row soon, for every call that changes something."""
+
+import queue
+import threading
+import time
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs import db, ids, keys
+from jobs.keys import Caller
+from jobs.tables import Audit
+
+PAUSE = 0.5
+"""Seconds for which rows are gathered; a crash may cost so much of the table, but nothing of the log."""
+MOST_WAITING = 10_000
+LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+log = structlog.get_logger()
+
+
+class Trail:
+    """Rows on their way into the table."""
+
+    def __init__(self, database: db.Database) -> None:
+        self.database = database
+        self.waiting: queue.Queue[Audit] = queue.Queue(MOST_WAITING)
+        self.users: set[str] = set()
+
+    def start(self) -> None:
+        """Writes until the process ends."""
+        threading.Thread(target=self._rounds, name="audit", daemon=True).start()
+
+    def add(self, caller: Caller, **what: Any) -> None:
+        """A call that was answered."""
+        log.info("audit", owner=caller.owner, key=caller.key_id, **what)
+        try:
+            self.waiting.put_nowait(Audit(id=ids.new("audit"), owner=caller.owner, key_id=caller.key_id, **what))
+        except queue.Full:
+            log.warning("audit_dropped")
+
+    def write(self) -> int:
+        """Writes what waits; answers how many rows."""
+        rows = [self.waiting.get_nowait() for _ in range(self.waiting.qsize())]
+        users, self.users = self.users, set()
+        if rows or users:
+            with self.database.writing() as session:
+                for row in rows:
+                    row.at = db.now()
+                    session.add(row)
+                for key_id in users:
+                    keys.used(session, key_id)
+        return len(rows)
+
+    def _rounds(self) -> None:
+        while True:
+            time.sleep(PAUSE)
+            try:
+                self.write()
+            except Exception as error:  # the log has them
+                log.warning("audit_failed", error=type(error).__name__)
+
+
+class Audited:
+    """ASGI middleware: notes calls by known callers."""
+
+    def __init__(self, app: ASGIApp, trail: Trail) -> None:
+        self.app = app
+        self.trail = trail
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._note(scope, message["status"])
+            await send(message)
+
+        await self.app(scope, receive, noted if scope["type"] == "http" else send)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        caller: Caller | None = scope["state"].get("caller")
+        if caller is None:
+            return
+        if caller.key_id:
+            self.trail.users.add(caller.key_id)
+        if scope["method"] not in LOOKS:
+            action = getattr(scope.get("route"), "name", "unknown")
+            self.trail.add(
+                caller, action=action, path=scope["path"][:256], status=status, request_id=scope["state"]["request_id"]
+            )

@@ -1,0 +1,40 @@
+"""A service that asks nobody for a key must not be reached through somebody's browser: by the page of another site, or
+by a name that another site has pointed at this machine (DNS rebinding)."""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api import access, problems
+
+DETAIL = "Ask this service by the name localhost or 127.0.0.1, and not from the page of another site."
+
+
+class Origins:
+    """ASGI middleware for a service without keys."""
+
+    def __init__(self, app: ASGIApp, gate: access.Gate) -> None:
+        self.app = app
+        self.gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self.gate.is_open and not is_own(Headers(scope=scope)):
+            return await problems.answer(Request(scope), 403, "forbidden", DETAIL)(scope, receive, send)
+        await self.app(scope, receive, send)
+
+
+def is_own(headers: Headers) -> bool:
+    """Whether a request names this machine, and comes from no page of another."""
+    origin = headers.get("origin")
+    near = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    return near and _is_local(f"//{headers.get('host', '')}") and (origin is None or _is_local(origin))
+
+
+def _is_local(address: str) -> bool:
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        return False
+    return host is not None and access.is_loopback(host)

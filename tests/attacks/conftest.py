@@ -1,0 +1,92 @@
+"""A service that needs keys, two owners who do not trust each other, and whoever runs it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from jobs import claims, db, files, ids, keys, leases
+from jobs.record import Usage
+from jobs.settings import Settings
+from jobs.states import Status
+from jobs.tables import File, Scope, Table
+from tests.api.conftest import WINE
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[FastAPI]:
+    app = create_app(Settings(data_dir=tmp_path, require_keys=True, requests_per_second=10_000))
+    Table.metadata.create_all(app.state.database.engine)
+    yield app
+    app.state.database.engine.dispose()
+
+
+@pytest.fixture
+def database(guarded: FastAPI) -> db.Database:
+    found: db.Database = guarded.state.database
+    return found
+
+
+@pytest.fixture
+def client(guarded: FastAPI) -> Iterator[TestClient]:
+    with TestClient(guarded, raise_server_exceptions=False) as client:
+        yield client
+
+
+def headers(database: db.Database, owner: str, scope: Scope = "submit") -> dict[str, str]:
+    """Of a new key."""
+    with database.writing() as session:
+        return {"Authorization": f"Bearer {keys.create(session, owner, scope, None).token}"}
+
+
+@pytest.fixture
+def ann(database: db.Database) -> dict[str, str]:
+    return headers(database, "ann")
+
+
+@pytest.fixture
+def bob(database: db.Database) -> dict[str, str]:
+    return headers(database, "bob")
+
+
+@pytest.fixture
+def belongings(client: TestClient, database: db.Database, ann: dict[str, str], guarded: FastAPI) -> dict[str, str]:
+    """Everything that can be Ann's, by the names of path parameters."""
+    job = client.post("/v1/jobs", json=WINE, headers={**ann, "Idempotency-Key": "k"}).json()["id"]
+    csv = {"content-type": "text/csv"}
+    dataset = client.post("/v1/datasets", content=b"a,b\n1,2\n", headers={**ann, **csv}).json()["id"]
+    webhook = client.post("/v1/webhooks", json={"url": "https://example.org/x"}, headers=ann).json()["id"]
+    delivery = client.post(f"/v1/webhooks/{webhook}/test", headers=ann).json()["id"]
+    checkpoint = _ended(database, guarded, job)
+    return {
+        "job_id": job,
+        "dataset_id": dataset,
+        "webhook_id": webhook,
+        "delivery_id": delivery,
+        "checkpoint_id": checkpoint,
+        "name": "model.safetensors",
+    }
+
+
+def _ended(database: db.Database, app: FastAPI, job_id: str) -> str:
+    """Ends a job with a checkpoint and a model; the checkpoint's id."""
+    checkpoint = ids.new("ckpt")
+    with database.writing() as session:
+        job = claims.claim(session, "w", 30)
+        assert job is not None
+        for id, kind, name in ((checkpoint, "checkpoint", "last"), (ids.new("file"), "artifact", "model.safetensors")):
+            path = files.key(job_id, 1, name)
+            place = app.state.artifacts.root / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"secret weights")
+            file = File(id=id, job_id=job_id, kind=kind, name=name, attempt=1, step=1, epoch=1, path=path, metrics={})
+            file.content_type, file.bytes, file.sha256 = "application/octet-stream", 14, "0" * 64
+            leases.keep(session, job_id, 1, file, 9)
+        leases.finish(session, job_id, 1, Status.SUCCEEDED, "Done.", usage=Usage())
+    return checkpoint

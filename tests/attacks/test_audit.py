@@ -1,0 +1,39 @@
+"""Whoever changed something can be found; nothing secret is written down."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from jobs import db
+from tests.api.conftest import WINE
+from tests.attacks.conftest import headers
+
+
+def entries(client: TestClient, app: FastAPI, root: dict[str, str]) -> list[dict[str, Any]]:
+    app.state.trail.write()
+    found: list[dict[str, Any]] = client.get("/v1/audit", headers=root).json()["data"]
+    return found
+
+
+def test_every_change_and_every_try_is_on_record(
+    client: TestClient, guarded: FastAPI, database: db.Database, ann: dict[str, str]
+) -> None:
+    root = headers(database, "root", "admin")
+    job = client.post("/v1/jobs", json=WINE, headers=ann)
+    client.get("/v1/jobs", headers=ann)
+    client.post("/v1/keys", json={"owner": "eve"}, headers=ann)
+    found = [(entry["owner"], entry["action"], entry["status"]) for entry in entries(client, guarded, root)]
+    assert found == [("ann", "create_key", 403), ("ann", "create_job", 201)]
+    (last,) = [entry for entry in entries(client, guarded, root) if entry["action"] == "create_job"]
+    assert last["request_id"] == job.headers["x-request-id"]
+
+
+def test_a_key_shows_when_it_was_used(
+    client: TestClient, guarded: FastAPI, database: db.Database, ann: dict[str, str]
+) -> None:
+    root = headers(database, "root", "admin")
+    client.get("/v1/jobs", headers=ann)
+    entries(client, guarded, root)
+    keys = client.get("/v1/keys", headers=root).json()["data"]
+    assert {key["owner"]: key["last_used_at"] is not None for key in keys}["ann"]
