@@ -21,6 +21,7 @@ from tests.fleet import Fleet
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+RELIABILITY = (ROOT / "docs/reliability.md").read_text()
 RULES = (ROOT / "docs/rules.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -215,6 +216,15 @@ def test_the_codes_are_all_there() -> None:
 
 def test_the_metrics_are_all_there() -> None:
     assert set(re.findall(r'"(fitd_\w+)"', (ROOT / "api/telemetry.py").read_text())) <= words(OPERATIONS)
+
+
+def test_the_failpoints_are_all_there() -> None:
+    rooms = [ROOT / name for name in ("api", "jobs", "worker", "trainer")]
+    source = "".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
+    (section,) = re.findall(r"^## Failpoints\n((?:(?!## ).*\n)*)", RELIABILITY, re.MULTILINE)
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z]+\.[a-z]+)`", row)}
+    assert named == set(re.findall(r'failpoints\.reach\("([a-z]+\.[a-z]+)"\)', source))
 
 
 # Tables
