@@ -19,6 +19,10 @@ class Reason(NamedTuple):
     message: str | None
 
 
+ASKED = {Status.PAUSING: "The run is being saved.", Status.CANCELLING: "The job's process is being stopped."}
+"""What a worker has yet to do."""
+
+
 class _Fleet(NamedTuple):
     """What waiting jobs wait for."""
 
@@ -48,6 +52,8 @@ def _fleet(session: Session) -> _Fleet:
 
 
 def _reason(job: Job, place: int | None, fleet: _Fleet | None) -> Reason:
+    if job.status in ASKED:
+        return Reason(job.status, ASKED[job.status])
     if job.status is not Status.QUEUED or fleet is None:
         return Reason(job.status_code, job.status_message)
     if place is None:

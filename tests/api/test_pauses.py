@@ -34,6 +34,7 @@ def test_a_running_job_is_asked_to_pause(client: TestClient, database: db.Databa
         claims.claim(session, "w", 30)
     paused = client.post(f"{here}/pause").json()
     assert (paused["status"], paused["allowed_actions"]) == ("pausing", ["cancel"])
+    assert paused["status_reason"] == {"code": "pausing", "message": "The run is being saved."}
     refused = client.post(f"{here}/resume")
     assert (refused.status_code, refused.json()["allowed_actions"]) == (409, ["cancel"])
 
