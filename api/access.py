@@ -64,7 +64,9 @@ class Gate:
     settings: Settings
     known: OrderedDict[str, tuple[Caller, float]] = field(default_factory=OrderedDict)
     """By the hash of what was shown: who, and until when that is believed."""
-    buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    owners: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    guesses: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    """By address: keys that may yet be tried."""
 
     @property
     def is_open(self) -> bool:
@@ -81,7 +83,11 @@ class Gate:
         if token is None and self.is_open:
             return LOCAL
         found = await self._find(address, token or "")
-        self._count(f"owner {found.owner}", self.settings.requests_per_second, 2 * self.settings.requests_per_second)
+        rate = self.settings.requests_per_second
+        bucket = self.owners.get(found.owner) or Bucket(rate, max(1.0, 2 * rate))
+        _remember(self.owners, found.owner, bucket)
+        if wait := bucket.take(time.monotonic()):
+            raise errors.TooMany(wait)
         return found
 
     async def _find(self, address: str, token: str) -> Caller:
@@ -89,22 +95,22 @@ class Gate:
         found, until = self.known.get(digest, (None, 0.0))
         if found and now < until:
             return found
+        if not token:
+            raise errors.Unauthorized
+        guesses = self.guesses.get(address) or Bucket(WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
+        _remember(self.guesses, address, guesses)
+        if wait := guesses.take(now):
+            raise errors.TooMany(wait)
         found = await run_in_threadpool(self._look_up, token)
         if found is None:
-            self._count(f"address {address}", WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
             raise errors.Unauthorized
+        guesses.level += 1  # a right one is no guess
         _remember(self.known, digest, (found, now + REMEMBERED))
         return found
 
     def _look_up(self, token: str) -> Caller | None:
         with self.database.reading() as session:
             return keys.find(session, token)
-
-    def _count(self, who: str, rate: float, size: float) -> None:
-        bucket = self.buckets.get(who) or Bucket(rate, size)
-        _remember(self.buckets, who, bucket)
-        if wait := bucket.take(time.monotonic()):
-            raise errors.TooMany(wait)
 
 
 def _remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:

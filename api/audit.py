@@ -3,8 +3,13 @@
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
+import sqlalchemy as sa
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +30,7 @@ class Trail:
 
     def __init__(self, database: db.Database) -> None:
         self.database = database
-        self.waiting: queue.Queue[Audit] = queue.Queue(MOST_WAITING)
+        self.waiting: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self.users: set[str] = set()
 
     def start(self) -> None:
@@ -35,23 +40,35 @@ class Trail:
     def add(self, caller: Caller, **what: Any) -> None:
         """A call that was answered."""
         log.info("audit", owner=caller.owner, key=caller.key_id, **what)
-        try:
-            self.waiting.put_nowait(Audit(id=ids.new("audit"), owner=caller.owner, key_id=caller.key_id, **what))
-        except queue.Full:
-            log.warning("audit_dropped")
+        self._keep({"id": ids.new("audit"), "at": time.time(), "owner": caller.owner, "key_id": caller.key_id, **what})
 
     def write(self) -> int:
-        """Writes what waits; answers how many rows."""
-        rows = [self.waiting.get_nowait() for _ in range(self.waiting.qsize())]
-        users, self.users = self.users, set()
-        if rows or users:
-            with self.database.writing() as session:
-                for row in rows:
-                    row.at = db.now()
-                    session.add(row)
-                for key_id in users:
-                    keys.used(session, key_id)
+        """Writes what waits; answers how many rows. What cannot be written now waits on."""
+        rows, users = list(self._taken()), self.users
+        self.users = set()
+        try:
+            if rows or users:
+                with self.database.writing() as session:
+                    for row in rows:
+                        session.execute(sa.insert(Audit).values({**row, "at": datetime.fromtimestamp(row["at"], UTC)}))
+                    for key_id in sorted(users):
+                        keys.used(session, key_id)
+        except db.AWAY:
+            for row in rows:
+                self._keep(row)
+            raise
         return len(rows)
+
+    def _taken(self) -> Iterator[dict[str, Any]]:
+        with suppress(queue.Empty):
+            while True:
+                yield self.waiting.get_nowait()
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        try:
+            self.waiting.put_nowait(row)
+        except queue.Full:
+            log.warning("audit_dropped")
 
     def _rounds(self) -> None:
         while True:
@@ -75,7 +92,13 @@ class Audited:
                 self._note(scope, message["status"])
             await send(message)
 
-        await self.app(scope, receive, noted if scope["type"] == "http" else send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            self._note(scope, 500)
+            raise
 
     def _note(self, scope: Scope, status: int) -> None:
         caller: Caller | None = scope["state"].get("caller")
@@ -86,5 +109,9 @@ class Audited:
         if scope["method"] not in LOOKS:
             action = getattr(scope.get("route"), "name", "unknown")
             self.trail.add(
-                caller, action=action, path=scope["path"][:256], status=status, request_id=scope["state"]["request_id"]
+                caller,
+                action=action,
+                path=quote(scope["path"])[:256],
+                status=status,
+                request_id=scope["state"]["request_id"],
             )

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import access, problems
 
+PROXIED = frozenset({"forwarded", "via", "x-forwarded-for"})
+"""What a proxy adds: whoever is behind one is not at this machine, and `FITD_BEHIND_PROXY` is to be set."""
 DETAIL = "Ask this service by the name localhost or 127.0.0.1, and not from the page of another site."
 
 
@@ -28,6 +30,8 @@ class Origins:
 def is_own(headers: Headers) -> bool:
     """Whether a request names this machine, and comes from no page of another."""
     origin = headers.get("origin")
+    if not PROXIED.isdisjoint(name.lower() for name in headers):
+        return False
     near = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     return near and _is_local(f"//{headers.get('host', '')}") and (origin is None or _is_local(origin))
 

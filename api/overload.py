@@ -52,9 +52,10 @@ class Overload:
         if scope["type"] != "http" or scope["path"] in FREE:
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        bound = self.streams if "text/event-stream" in headers.get("accept", "") else self.requests
+        live = scope["path"].endswith("/events") and "text/event-stream" in headers.get("accept", "")
+        bound = self.streams if live else self.requests
         with ExitStack() as places:
-            if _has_body(headers):
+            if scope["method"] in ("POST", "PATCH") and _has_body(headers):
                 await self.app(scope, _Body(receive, bound, places).receive, send)
             elif bound.take(places):
                 await self.app(scope, receive, send)

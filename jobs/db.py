@@ -39,6 +39,10 @@ POSTGRES = {
 }
 
 
+AWAY = (sa.exc.OperationalError, sa.exc.TimeoutError)
+"""What is raised while the database does not answer, or has no connection left to give."""
+
+
 class Timestamp(sa.TypeDecorator[datetime]):
     """Aware UTC times, stored as seconds since 1970 so that both databases compare and add them alike."""
 
@@ -167,7 +171,7 @@ def connect(url: str) -> Database:
     if url.startswith("sqlite"):
         return Database(_sqlite(url))
     engine = sa.create_engine(
-        url, connect_args=POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=16, pool_timeout=5
+        url, connect_args=POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=32, pool_timeout=5
     )
     return Database(engine)
 
@@ -177,7 +181,7 @@ def _sqlite(url: str) -> sa.Engine:
         raise RuntimeError(
             f"SQLite {dbapi2.sqlite_version} may corrupt its database; {OLDEST_SQLITE} or newer is needed"
         )
-    engine = sa.create_engine(url, module=dbapi2, pool_timeout=5)
+    engine = sa.create_engine(url, module=dbapi2, pool_size=8, max_overflow=32, pool_timeout=5)
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: object) -> None:

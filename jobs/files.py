@@ -66,6 +66,12 @@ def prune(session: Session, job_id: str, keep: int) -> list[str]:
     return [file.path for file in others[:-keep]]
 
 
+def forget_behind(session: Session, job_id: str, step: int) -> list[str]:
+    """Removes the checkpoints behind a step that a run goes on from; answers their keys in the artifact store."""
+    gone = sa.delete(File).where(File.job_id == job_id, File.kind == "checkpoint", File.step > step)
+    return list(session.scalars(gone.returning(File.path)))
+
+
 def forget(session: Session, job_id: str, kind: Kind, name: str) -> list[str]:
     """Removes the file of this name, if there is one; answers its key in the artifact store."""
     gone = sa.delete(File).where(File.job_id == job_id, File.kind == kind, File.name == name).returning(File.path)

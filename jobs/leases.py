@@ -82,16 +82,17 @@ def record(
     return status
 
 
-def resume_from(session: Session, job_id: str, attempt: int, step: int) -> bool:
-    """Notes the checkpoint that an attempt goes on from, and forgets the metrics behind it."""
+def resume_from(session: Session, job_id: str, attempt: int, step: int) -> list[str] | None:
+    """Notes the step that an attempt goes on from, and forgets the metrics and checkpoints behind it; answers the keys
+    of these, None if the lease is lost."""
     held = session.scalar(sa.select(Job.id).where(_held(job_id, attempt)).with_for_update())
     if held is None:
-        return False
+        return None
     mine = sa.and_(Attempt.job_id == job_id, Attempt.n == attempt)
     session.execute(sa.update(Attempt).where(mine).values(resumed_from_step=step))
     history.truncate(session, job_id, step)
     events.append(session, job_id, "resumed", f"The run goes on from step {step}.", data={"step": step})
-    return True
+    return files.forget_behind(session, job_id, step)
 
 
 def note(session: Session, job_id: str, attempt: int, kind: str, message: str, level: str = "info") -> bool:
@@ -176,9 +177,17 @@ def finish(
 
 
 def release(
-    session: Session, job_id: str, attempt: int, why: str, *, counted: bool, usage: Usage | None = None
+    session: Session,
+    job_id: str,
+    attempt: int,
+    why: str,
+    *,
+    counted: bool,
+    usage: Usage | None = None,
+    wait: float = 0.0,
 ) -> bool:
-    """Gives a job back to the queue; a counted loss waits longer each time, and too many end the job.
+    """Gives a job back to the queue, for `wait` seconds at least; a counted loss waits longer each time, and too many
+    end the job.
 
     A job whose end or rest was asked for is cancelled or paused instead.
     """
@@ -197,7 +206,7 @@ def release(
         return finish(session, job_id, attempt, Status.FAILED, text, usage=usage, error=error, exit=why)
     if job.status is Status.PAUSING:
         return _rest(session, job_id, attempt, usage, stalled)
-    wait = min(LONGEST_BACKOFF, 5.0 * 2**stalled) if stalled > 1 else 0.0
+    wait = max(wait, min(LONGEST_BACKOFF, 5.0 * 2**stalled) if stalled > 1 else 0.0)
     _requeue(session, job_id, attempt, why, usage, stalled_attempts=stalled, not_before=db.now(wait))
     level = "warning" if counted else "info"
     events.append(session, job_id, "requeued", f"Attempt {attempt} ended: {why}.", level=level)
@@ -266,5 +275,7 @@ def held(session: Session) -> set[Held]:
 
 def reap(session: Session, job_id: str, attempt: int, until: datetime) -> bool:
     """Releases a job whose worker is silent; False if its lease was renewed since it was seen."""
-    silent = sa.select(Job.id).where(_held(job_id, attempt), Job.lease_until == until).with_for_update()
+    apart = sa.func.abs(sa.type_coerce(Job.lease_until, sa.Double) - until.timestamp())
+    unchanged = apart < 0.001  # what was read has been rounded
+    silent = sa.select(Job.id).where(_held(job_id, attempt), unchanged).with_for_update()
     return session.scalar(silent) is not None and release(session, job_id, attempt, "lease_expired", counted=True)

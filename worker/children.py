@@ -49,6 +49,15 @@ def _environment() -> Iterator[None]:
         os.environ.update(kept)
 
 
+def forget_secrets() -> None:
+    """Takes them from this process's environment, once it has read them: the process that children are forked from is
+    started again from here if it dies."""
+    for name in list(os.environ):
+        if name.startswith(SECRET):
+            del os.environ[name]
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
 class Child:
     """One running child. It does not wait for whoever records what it says: that one may wait for the database."""
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import structlog
-from sqlalchemy.exc import OperationalError
 from standardwebhooks import Webhook
 
-from jobs import deliveries
+from jobs import db, deliveries
 from jobs.deliveries import Due, Outcome
 from worker import outbound
 from worker.outbound import OutboundError, Policy
@@ -68,8 +67,8 @@ def _rounds(place: Place) -> None:
         busy = [thread for thread in busy if thread.is_alive()]
         try:
             busy += _begin(place, policy, AT_ONCE - len(busy))
-        except OperationalError as error:
-            log.warning("database_away", error=str(error.orig))
+        except db.AWAY as error:
+            log.warning("database_away", error=type(error).__name__)
         except Exception:  # a round that fails must not be the last one
             log.exception("delivering_failed")
         time.sleep(TICK)
@@ -91,8 +90,8 @@ def _deliver(place: Place, policy: Policy) -> None:
     try:
         while not place.stopping and _deliver_next(place, policy):
             continue
-    except OperationalError as error:
-        log.warning("database_away", error=str(error.orig))
+    except db.AWAY as error:
+        log.warning("database_away", error=type(error).__name__)
     except Exception:
         log.exception("delivering_failed")
 

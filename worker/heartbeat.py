@@ -4,9 +4,8 @@ import threading
 import time
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
-from jobs import leases, workers
+from jobs import db, leases, workers
 from jobs.workers import Equipment
 from worker.place import Place
 
@@ -29,8 +28,8 @@ def _beats(place: Place, equipment: Equipment, asleep: threading.Event) -> None:
         try:
             beat(place, equipment)
             pause = place.settings.heartbeat_seconds
-        except OperationalError as error:
-            log.warning("database_away", error=str(error.orig))
+        except db.AWAY as error:
+            log.warning("database_away", error=type(error).__name__)
             pause = AGAIN
         except Exception:  # a beat that fails must not be the last one
             log.exception("heartbeat_failed")

@@ -81,6 +81,8 @@ class Place:
             copy.parent.mkdir(parents=True, exist_ok=True)
             partial = copy.with_name(f"{sha256}.{os.getpid()}.{threading.get_ident()}.partial")
             self.artifacts.fetch(path, partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut may leave the name and not the bytes
             partial.rename(copy)
         return copy
 

@@ -5,9 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
-from jobs import leases, workers
+from jobs import db, leases, workers
 from jobs.leases import Held
 from worker import slots
 from worker.place import Place
@@ -33,8 +32,8 @@ def _rounds(place: Place) -> None:
             obey(place)
             slots.look(place)
             reap(place, watch)
-        except OperationalError as error:
-            log.warning("database_away", error=str(error.orig))
+        except db.AWAY as error:
+            log.warning("database_away", error=type(error).__name__)
             watch.forget()
         except Exception:  # a round that fails must not be the last one
             log.exception("reconciler_failed")

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import JsonValue
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from jobs import failpoints, files, leases, runlog
+from jobs import db, failpoints, files, leases, runlog
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.runlog import Line
 from jobs.spec.explained import Decision, Diagnostics
@@ -82,8 +81,8 @@ class Record:
                 return self._flush()
             with self.place.database.reading() as session:
                 return _held(leases.status(session, self.job.id, self.job.attempt))
-        except OperationalError as error:
-            log.warning("database_away", error=str(error.orig))
+        except db.AWAY as error:
+            log.warning("database_away", error=type(error).__name__)
             return None
 
     def flush(self) -> None:
@@ -120,7 +119,12 @@ class Record:
 
     def resumed(self, step: int) -> None:
         """The attempt goes on from this step, and what lies behind it is forgotten."""
-        self._must(lambda session: leases.resume_from(session, self.job.id, self.job.attempt, step))
+        behind = self._insist(
+            lambda: self._write(lambda session: leases.resume_from(session, self.job.id, self.job.attempt, step))
+        )
+        if behind is None:
+            raise Lost
+        self._delete(behind)
 
     def decided(self, decisions: list[Decision]) -> None:
         """What only the device could tell."""
@@ -180,12 +184,10 @@ class Record:
         failpoints.reach("finish.committed")
         self._delete([file.path for file in kept if file.name == files.RESUME])
 
-    def release(self, why: str, *, counted: bool) -> None:
-        """Back to the queue."""
-        usage = self.usage
-        self._must(
-            lambda session: leases.release(session, self.job.id, self.job.attempt, why, counted=counted, usage=usage)
-        )
+    def release(self, why: str, *, counted: bool, wait: float = 0.0) -> None:
+        """Back to the queue, for so many seconds at least."""
+        how: dict[str, Any] = {"counted": counted, "usage": self.usage, "wait": wait}
+        self._must(lambda session: leases.release(session, self.job.id, self.job.attempt, why, **how))
 
     def retry_smaller(self, error: Failure) -> None:
         """Back to the queue, to take less memory."""
@@ -216,8 +218,8 @@ class Record:
             self.hold.check()
             try:
                 return write()
-            except OperationalError as error:
-                log.warning("database_away", error=str(error.orig))
+            except db.AWAY as error:
+                log.warning("database_away", error=type(error).__name__)
                 time.sleep(1)
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
-from jobs import retention, workers
+from jobs import db, retention, workers
 from jobs.db import Database
 from jobs.orphans import Sweep
 from jobs.retention import Walk
@@ -35,8 +34,8 @@ def _rounds(place: Place) -> None:
         time.sleep(PAUSE)
         try:
             tidying.round()
-        except OperationalError as error:
-            log.warning("database_away", error=str(error.orig))
+        except db.AWAY as error:
+            log.warning("database_away", error=type(error).__name__)
 
 
 def _walks() -> dict[str, Walk]:
@@ -59,14 +58,14 @@ class Retention:
         """A bounded part of everything; answers how much of what is gone. A step that fails leaves the others theirs.
 
         Raises:
-            OperationalError: the database is away.
+            sqlalchemy.exc.OperationalError: the database is away.
         """
         gone = {}
         for name, step in self._steps():
             began = time.monotonic()
             try:
                 gone[name] = step()
-            except OperationalError:
+            except db.AWAY:
                 raise
             except Exception:  # the artifact store is away, say
                 log.exception("retention_failed", what=name)

@@ -5,9 +5,8 @@ import platform
 import threading
 
 from celery import signals
-from sqlalchemy.exc import OperationalError
 
-from jobs import logs, queue, settings, workers
+from jobs import db, logs, queue, settings, workers
 from jobs.settings import Settings
 from jobs.spec import job as job_spec
 from jobs.workers import Equipment
@@ -35,7 +34,7 @@ def main() -> None:
         _await_work()
         asleep.set()
         heart.join()
-        with contextlib.suppress(OperationalError), here.database.writing() as session:
+        with contextlib.suppress(*db.AWAY), here.database.writing() as session:
             workers.leave(session, options.worker_name)
 
 
@@ -43,6 +42,7 @@ def _serve(here: Place, options: Settings) -> None:
     broker.guard()
     signals.setup_logging.connect(_keep_logging)
     app = queue.app()
+    children.forget_secrets()
     tasks.register(app, here)
     # Two threads more than slots: one reads uploads while all slots train, one answers hints that find no slot free.
     concurrency = str(options.slots + 2)

@@ -33,6 +33,8 @@ DRAIN_PATIENCE = 8.0
 """Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
 KILLED = (-signal.SIGKILL, 255)
 """Exit codes of a child that was killed, or that nobody knows of because the process it was forked from was."""
+STORE_AWAY = 15.0
+"""Seconds for which a job rests whose files this worker could not fetch or store: that is not the job's fault."""
 MICRO_BATCHES = 4
 """Parts of each batch in the attempt after one that ran out of memory."""
 
@@ -56,10 +58,11 @@ def train_next(place: Place, slot: int) -> bool:
             log.warning("lease_lost")
         except (OSError, obstore.exceptions.BaseError):
             log.exception("files_failed")
-            run.give_up("io_error" if place.has_room else "disk_full")
+            run.give_up("io_error" if place.has_room else "disk_full", counted=False, wait=STORE_AWAY)
+            return False  # the slot rests, too
         except Exception:  # the job must not wait for its lease because the worker has a fault
             log.exception("supervision_failed")
-            run.give_up("worker_error")
+            run.give_up("worker_error", counted=True)
         finally:
             place.holds.discard(hold)
             run.clear()
@@ -267,12 +270,12 @@ class Run:
             self.record.line(f"{finding.code}: {finding.message}", level)
         return finished.diagnostics.model_copy(update={"findings": findings})
 
-    def give_up(self, why: str) -> None:
+    def give_up(self, why: str, *, counted: bool, wait: float = 0.0) -> None:
         """Lets another worker try."""
         if self.child:
             self.child.kill()
         try:
-            self.record.release(why, counted=True)
+            self.record.release(why, counted=counted, wait=wait)
         except Lost:
             log.warning("lease_lost")
 

@@ -52,7 +52,7 @@ WRITES: dict[str, Callable[[Session, Job], object]] = {
     "record": lambda session, job: leases.record(
         session, job.id, job.attempt, [point(1)], HALFWAY, {}, None, USAGE, 30
     ),
-    "resume": lambda session, job: leases.resume_from(session, job.id, job.attempt, 0),
+    "resume": lambda session, job: leases.resume_from(session, job.id, job.attempt, 0) is not None,
     "keep": lambda session, job: leases.keep(session, job.id, job.attempt, file(job, "last"), 9) is not None,
     "finish": lambda session, job: leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=USAGE),
     "release": lambda session, job: leases.release(session, job.id, job.attempt, "drained", counted=False),
@@ -152,10 +152,33 @@ def test_a_resumed_run_forgets_what_lies_behind_its_checkpoint(database: db.Data
     lost(database, job, counted=False)
     again = claimed(database)
     with database.writing() as session:
-        assert leases.resume_from(session, job.id, 2, 2)
+        assert leases.resume_from(session, job.id, 2, 2) == []
         leases.record(session, job.id, 2, [point(3)], HALFWAY, {}, None, USAGE, 30)
         assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2), point(3)]}
         assert session.get_one(Attempt, (job.id, again.attempt)).resumed_from_step == 2
+
+
+def test_a_run_that_begins_anew_leaves_no_checkpoint_of_before(database: db.Database) -> None:
+    job = running(database)
+    with database.writing() as session:
+        for step in (49, 50):
+            leases.keep(session, job.id, 1, file(job, f"s{step}", step=step, resumable=True), 2)
+    lost(database, job, counted=False)
+    again = claimed(database)
+    with database.writing() as session:
+        assert leases.resume_from(session, job.id, 2, 0) == ["jobs/s49", "jobs/s50"]
+        leases.keep(session, job.id, 2, file(again, "s1", step=1, resumable=True), 2)
+        assert session.scalars(sa.select(File.name)).all() == ["s1"]
+
+
+@pytest.mark.parametrize("lease", [0.3, 1.1, 12.7, 30.0, 45.6])
+def test_a_lease_of_any_length_can_be_reaped(database: db.Database, lease: float) -> None:
+    for _ in range(5):
+        job = running(database, lease=lease)
+        ((_, _, until),) = held(database)
+        with database.writing() as session:
+            assert leases.reap(session, job.id, 1, until)
+            store.cancel(session, "ann", job.id)
 
 
 def test_a_file_replaces_the_one_of_its_name(database: db.Database) -> None:
