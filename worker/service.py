@@ -4,6 +4,7 @@ import contextlib
 import platform
 import threading
 
+import structlog
 from celery import signals
 
 from jobs import db, logs, queue, settings, workers
@@ -13,6 +14,11 @@ from jobs.workers import Equipment
 from worker import broker, children, delivering, heartbeat, place, reconciler, retention, slots, tasks
 from worker.messages import Equipped
 from worker.place import Place
+
+log = structlog.get_logger()
+
+AGAIN = 5.0
+"""Seconds until Celery is started again where it has given up."""
 
 
 def main() -> None:
@@ -48,7 +54,12 @@ def _serve(here: Place, options: Settings) -> None:
     concurrency = str(options.slots + 2)
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     pool = ["--pool", "threads", "--concurrency", concurrency, "--hostname", options.worker_name]
-    app.worker_main(["--quiet", "worker", *pool, *quiet])
+    while not here.stopping:
+        with contextlib.suppress(SystemExit):
+            app.worker_main(["--quiet", "worker", *pool, *quiet])
+        if not here.stopping:  # a broker that is full, say, ends it; the slots look for work all the same
+            log.warning("celery_ended", again_in_seconds=AGAIN)
+            here.over.wait(AGAIN)
 
 
 def _keep_logging(**_: object) -> None:

@@ -18,8 +18,23 @@ LONG = digits(epochs=120)
 SHORT = digits(epochs=2)
 
 
-ON_POSTGRESQL = ("row_1_", "row_14_", "row_15_", "row_16_", "row_27_")
-"""Rows that run there in `make test`, too; `make test-slow` runs all."""
+QUICK = {
+    "sqlite": (
+        "row_1_a",
+        "row_2",
+        "row_3_a_child_killed_inside",
+        "row_4",
+        "row_6",
+        "row_8",
+        "row_10",
+        "row_12",
+        "row_13",
+    )
+    + ("row_22", "row_27", "row_29_a_newer"),
+    "postgresql": ("row_1_a", "row_27"),
+    "alone": ("row_15",),
+}
+"""What runs in `make test`; `make test-slow` runs all."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         name = next((name for name in DATABASES if name in item.name), "alone")
         item.add_marker(pytest.mark.xdist_group(f"faults-{name}"))
-        if name == "postgresql" and not any(row in item.name for row in ON_POSTGRESQL):
+        if not any(f"{row}_" in item.name for row in QUICK[name]):
             item.add_marker(pytest.mark.slow)
 
 
