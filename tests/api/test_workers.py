@@ -74,10 +74,10 @@ def test_a_silent_worker_is_called_silent_and_then_forgotten(client: TestClient,
     arrived(database, "w1")
     arrived(database, "w2")
     with database.writing() as session:
-        session.execute(sa.update(Worker).where(Worker.name == "w2").values(seen_at=db.now(-workers.SILENT)))
+        session.execute(sa.update(Worker).where(Worker.name == "w2").values(seen_at=db.now(-workers.SILENT - 1)))
     assert statuses(client) == {"w1": "idle", "w2": "silent"}
     with database.writing() as session:
-        session.execute(sa.update(Worker).where(Worker.name == "w2").values(seen_at=db.now(-workers.FORGOTTEN)))
+        session.execute(sa.update(Worker).where(Worker.name == "w2").values(seen_at=db.now(-workers.FORGOTTEN - 1)))
         workers.forget(session)
     assert statuses(client) == {"w1": "idle"}
 
