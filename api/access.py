@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from fastapi import Depends, Security
+from fastapi import Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -140,12 +140,3 @@ async def caller(
                 f"This key may not do that: it takes the scope {scope}, and the key has {found.scope}."
             )
     return found
-
-
-async def _owner(found: Annotated[Caller, Depends(caller)]) -> str:
-    return found.owner
-
-
-Reader = Annotated[str, Security(_owner, scopes=["read"])]
-Submitter = Annotated[str, Security(_owner, scopes=["submit"])]
-Operator = Annotated[str, Security(_owner, scopes=["admin"])]

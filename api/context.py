@@ -3,14 +3,19 @@
 import threading
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Request, Security
 from pydantic.json_schema import SkipJsonSchema
 
 from api import access, predicting
 from jobs import artifacts, db, ids, settings
+from jobs.keys import Caller
 
 Absent = SkipJsonSchema[None]
 """A parameter may be left out, but `null` is not a value of it."""
+
+
+async def _owner(found: Annotated[Caller, Depends(access.caller)]) -> str:
+    return found.owner
 
 
 async def _database(request: Request) -> db.Database:
@@ -43,11 +48,11 @@ async def _traceparent(request: Request) -> str:
     return found
 
 
-Owner = access.Reader
+Owner = Annotated[str, Security(_owner, scopes=["read"])]
 """Whose things a request may look at,"""
-Submitter = access.Submitter
+Submitter = Annotated[str, Security(_owner, scopes=["submit"])]
 """whose it may change,"""
-Operator = access.Operator
+Operator = Annotated[str, Security(_owner, scopes=["admin"])]
 """and who runs the service."""
 Database = Annotated[db.Database, Depends(_database)]
 Artifacts = Annotated[artifacts.Artifacts, Depends(_artifacts)]

@@ -29,6 +29,8 @@ from jobs.spec.job import JobSpec
 DEFAULT_URL = "http://127.0.0.1:8000"
 SILENCE = 60.0
 """Seconds without even a ping after which an event stream counts as broken; the service pings every 15."""
+SHORTEST_LOOK, LONGEST_LOOK = 0.1, 2.0
+"""Seconds between two looks of whoever waits: a tenth of the time so far, within these."""
 ROWS_AT_ONCE = 1000
 """The service takes no more in one call."""
 
@@ -242,12 +244,11 @@ def _body(spec: Spec) -> Any:
 
 
 def _poll(look: Callable[[], Found], done: Callable[[Found], bool], timeout: float | None, id: str) -> Found:
-    deadline = math.inf if timeout is None else time.monotonic() + timeout
-    for attempt in itertools.count(1):
-        found = look()
-        if done(found):
-            return found
-        if time.monotonic() >= deadline:
+    began = time.monotonic()
+    deadline = math.inf if timeout is None else began + timeout
+    while not done(found := look()):
+        now = time.monotonic()
+        if now >= deadline:
             raise errors.TooSlow(f"{id} did not end within {timeout:g} s; it goes on")
-        time.sleep(min(http.backoff(attempt), max(0.0, deadline - time.monotonic())))
-    raise AssertionError
+        time.sleep(min(max(SHORTEST_LOOK, (now - began) / 10), LONGEST_LOOK, deadline - now))
+    return found

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Entry(BaseModel):
@@ -82,6 +82,3 @@ class MetricPoint(Entry):
     """Null where it is not finite."""
     nonfinite: Literal["nan", "inf", "-inf"] | None = None
     """Which non-finite value it was."""
-
-
-TestScores = dict[str, JsonValue]

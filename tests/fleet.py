@@ -45,6 +45,8 @@ class Fleet:
         }
         self.environment = {**os.environ, **LEASE, **own, **environment}
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.spoiled: set[str] = set()
+        """Parts that run with settings of their own."""
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = Client(self.url)
         self.settings = Settings(
@@ -60,6 +62,7 @@ class Fleet:
 
     def start(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts `broker`, `api`, a worker of any name that begins so, or `up`, which starts all of them itself."""
+        (self.spoiled.add if environment else self.spoiled.discard)(name)
         with (self.folder / f"{name}.log").open("ab") as log:
             given = {**self.environment, **environment}
             self.parts[name] = subprocess.Popen(self._command(name), env=given, stdout=log, stderr=log)
@@ -112,11 +115,12 @@ class Fleet:
         return self.parts[name].poll() is None
 
     def mend(self) -> None:
-        """Brings back what a test has ended; workers beyond the first go."""
+        """Brings back what a test has ended or spoiled; workers beyond the first go."""
         for name in list(self.parts):
-            if name not in ("broker", "api", "worker"):
-                if self.is_alive(name):
-                    self.stop(name)
+            extra = name not in ("broker", "api", "worker")
+            if self.is_alive(name) and (extra or name in self.spoiled):
+                self.kill(name)
+            if extra:
                 del self.parts[name]
         for name in self.parts:
             if not self.is_alive(name):

@@ -1,5 +1,9 @@
 """The process that trains one job, or reads one file. It has no credentials: it gets files and a pipe.
 
+The process that all are forked from has imported this module and all it needs, so that a run starts in milliseconds.
+Nothing may touch CUDA or start a thread when it is imported: a fork copies neither. polars starts one that only waits
+to delete what was spilled to disk; its pool begins with the first query.
+
 Every message on the pipe is one JSON object. The process dies with its worker.
 """
 

@@ -24,13 +24,15 @@ WARMTH = 60.0
 """Seconds between two looks at whether the first child still lives."""
 SECRET = ("FITD_DATABASE_URL", "FITD_BROKER_URL", "FITD_ARTIFACTS_URL", "AWS_")
 """Environment variables, by their beginnings, that a child must not see."""
+SINGLE = {"OPENBLAS_NUM_THREADS": "1", "_RJEM_MALLOC_CONF": "background_thread:false"}
+"""So that libraries start no threads when they are imported: a fork copies none."""
 
 _context = multiprocessing.get_context("forkserver")
 
 
 def warm() -> None:
     """Starts the process that all children are forked from. Call it before there are threads."""
-    _context.set_forkserver_preload(["trainer.warm"])
+    _context.set_forkserver_preload(["worker.child"])
     with _environment():
         forkserver.ensure_running()
 
@@ -38,10 +40,7 @@ def warm() -> None:
 @contextmanager
 def _environment() -> Iterator[None]:
     kept = dict(os.environ)
-    for name in kept:
-        if name.startswith(SECRET):
-            del os.environ[name]
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must not copy a process with threads
+    forget_secrets()
     try:
         yield
     finally:
@@ -55,7 +54,7 @@ def forget_secrets() -> None:
     for name in list(os.environ):
         if name.startswith(SECRET):
             del os.environ[name]
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ |= SINGLE
 
 
 class Child:

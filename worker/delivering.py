@@ -31,10 +31,10 @@ def start(place: Place) -> threading.Thread:
 
 
 def deliver_due(place: Place, policy: Policy | None = None) -> int:
-    """Sends all messages that are due, one after the other; answers how many."""
+    """Sends messages one after the other until none is due or the worker stops; answers how many."""
     chosen = policy or Policy(place.settings.private_networks)
     sent = 0
-    while _deliver_next(place, chosen):
+    while not place.stopping and _deliver_next(place, chosen):
         sent += 1
     return sent
 
@@ -61,12 +61,11 @@ def signed(id: str, secret: str, at: datetime, body: str) -> Mapping[str, str]:
 
 
 def _rounds(place: Place) -> None:
-    policy = Policy(place.settings.private_networks)
     busy: list[threading.Thread] = []
     while not place.stopping:
         busy = [thread for thread in busy if thread.is_alive()]
         try:
-            busy += _begin(place, policy, AT_ONCE - len(busy))
+            busy += _begin(place, AT_ONCE - len(busy))
         except db.AWAY as error:
             log.warning("database_away", error=type(error).__name__)
         except Exception:  # a round that fails must not be the last one
@@ -74,22 +73,19 @@ def _rounds(place: Place) -> None:
         time.sleep(TICK)
 
 
-def _begin(place: Place, policy: Policy, most: int) -> list[threading.Thread]:
+def _begin(place: Place, most: int) -> list[threading.Thread]:
     """Threads that send until nothing is due, at most one for each message."""
     with place.database.reading() as session:
         count = deliveries.waiting(session, most)
-    threads = [
-        threading.Thread(target=_deliver, args=(place, policy), name="deliver", daemon=True) for _ in range(count)
-    ]
+    threads = [threading.Thread(target=_deliver, args=(place,), name="deliver", daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     return threads
 
 
-def _deliver(place: Place, policy: Policy) -> None:
+def _deliver(place: Place) -> None:
     try:
-        while not place.stopping and _deliver_next(place, policy):
-            continue
+        deliver_due(place)
     except db.AWAY as error:
         log.warning("database_away", error=type(error).__name__)
     except Exception:

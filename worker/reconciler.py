@@ -53,21 +53,26 @@ def obey(place: Place) -> None:
 class Watch:
     """Sees leases expire without a common clock: one that has not changed for its own length has run out.
 
-    What was seen before an outage, or before this process itself was frozen, says nothing: holders get a whole lease
-    to renew.
+    Of the time between two looks at most a quarter of a lease counts: what froze or slowed this process may have done
+    so to the holders, too. After an outage of the database they get a whole lease to renew.
     """
 
     lease: float
     seen: dict[Held, float] = field(default_factory=dict)
+    """The held jobs, each by the time that counted until it was first seen so."""
     looked_at: float = 0.0
+    counted: float = 0.0
 
     def silent(self, held: set[Held], now: float) -> list[Held]:
         """Of the held jobs, those whose workers have been silent; `now` in seconds of a clock that never jumps."""
-        if now - self.looked_at > self.lease / 2:
-            self.forget()
+        self.counted += min(now - self.looked_at, self.lease / 4)
         self.looked_at = now
-        self.seen = {one: self.seen.get(one, now) for one in held}
-        return [one for one, since in self.seen.items() if now - since > self.lease]
+        self.seen = {one: self.seen.get(one, self.counted) for one in held}
+        return [one for one, since in self.seen.items() if self.counted - since > self.lease]
+
+    def skip(self, now: float) -> None:
+        """The time since the last look does not count."""
+        self.looked_at = now
 
     def forget(self) -> None:
         """Begins anew."""
@@ -77,7 +82,7 @@ class Watch:
 def reap(place: Place, watch: Watch) -> None:
     """Gives jobs whose lease has run out back to the queue, each by a transaction of its own."""
     if time.monotonic() - place.pulse.at > watch.lease / 2:  # others may be silent for the reason that this one is
-        watch.forget()
+        return watch.skip(time.monotonic())
     with place.database.reading() as session:
         held = leases.held(session)
     for job_id, attempt, until in watch.silent(held, time.monotonic()):

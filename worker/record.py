@@ -119,12 +119,7 @@ class Record:
 
     def resumed(self, step: int) -> None:
         """The attempt goes on from this step, and what lies behind it is forgotten."""
-        behind = self._insist(
-            lambda: self._write(lambda session: leases.resume_from(session, self.job.id, self.job.attempt, step))
-        )
-        if behind is None:
-            raise Lost
-        self._delete(behind)
+        self._delete(self._must(lambda session: leases.resume_from(session, self.job.id, self.job.attempt, step)))
 
     def decided(self, decisions: list[Decision]) -> None:
         """What only the device could tell."""
@@ -139,11 +134,7 @@ class Record:
         """Says that a file is in the artifact store; what it supersedes goes."""
         spec = self.job.resolved_spec
         most = spec.checkpoint.keep if spec else 1
-        superseded = self._insist(
-            lambda: self._write(lambda session: leases.keep(session, self.job.id, self.job.attempt, file, most))
-        )
-        if superseded is None:
-            raise Lost
+        superseded = self._must(lambda session: leases.keep(session, self.job.id, self.job.attempt, file, most))
         failpoints.reach("file.committed")
         if file.is_best:
             self.best_file = file
@@ -196,9 +187,12 @@ class Record:
 
     # --- the database
 
-    def _must(self, write: Callable[[Session], bool]) -> None:
-        if not self._insist(lambda: self._write(write)):
+    def _must(self, write: Callable[[Session], Answer | None]) -> Answer:
+        """What the write answers; one that is fenced answers None or False."""
+        answer = self._insist(lambda: self._write(write))
+        if answer is None or answer is False:
             raise Lost
+        return answer
 
     def read(self, query: Callable[[Session], Answer]) -> Answer:
         """What is on record, insisted on."""

@@ -109,21 +109,15 @@ def accepted(fleet: Fleet, references: References) -> Accepted:
 
 
 @pytest.fixture
-def failing(fleet: Fleet, tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Restarts a part with failpoints, `failing("worker", "file.put:kill")`, that are counted over all processes, in
-    files of the folder that it answers; at the end it is restarted without."""
-    touched: set[str] = set()
+def failing(fleet: Fleet, tmp_path: Path) -> Callable[..., Path]:
+    """Replaces a part by one with failpoints, `failing("worker", "file.put:kill")`, that are counted over all
+    processes, in files of the folder that it answers; the next test begins with one without."""
 
-    def restart(part: str, plan: str, **environment: str) -> Path:
+    def replace(part: str, plan: str, **environment: str) -> Path:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         if fleet.is_alive(part):
-            fleet.stop(part)
+            fleet.kill(part)
         fleet.start(part, FITD_FAIL=plan, FITD_FAIL_DIR=str(folder), **environment)
-        touched.add(part)
         return folder
 
-    yield restart
-    for part in touched:
-        if fleet.is_alive(part):
-            fleet.stop(part)
-        fleet.start(part)
+    return replace

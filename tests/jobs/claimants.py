@@ -21,7 +21,7 @@ from worker.reconciler import Watch
 WORKERS, REAPERS = 8, 2
 LEASE = 1.0
 """Seconds."""
-LOST = 50
+LOST = 20
 """One in so many first attempts ends without a word."""
 Said = dict[str, list[Any]]
 

@@ -120,7 +120,7 @@ def queue_up(database: db.Database, jobs: int) -> None:
 
 @pytest.mark.parametrize(
     "jobs",
-    [500, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [200, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_row_26_eight_workers_and_two_reapers_claim_nothing_twice(database: db.Database, jobs: int) -> None:
     queue_up(database, jobs)
@@ -133,4 +133,3 @@ def test_row_26_eight_workers_and_two_reapers_claim_nothing_twice(database: db.D
     assert len({job for job, _ in claimed}) == len(said["finished"]) == jobs
     assert said["reaped"] > 0
     assert list(faults(database)) == []
-    print(f"{len(said['claims'])} claims in {said['seconds']:.1f} s, {said['reaped']} reaped")  # noqa: T201

@@ -23,8 +23,8 @@ MEMORY, SECONDS = 8 * 1024**3, 60.0
 def warm() -> Iterator[None]:
     """The fork server of this process, started while secrets lie in the environment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FITD_DATABASE_URL", "postgresql://user:secret@host/db")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("FITD_DATABASE_URL", "postgresql://user:hunter2@host/db")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
         children.warm()
         yield
 
@@ -70,8 +70,18 @@ def test_a_child_sees_no_secret(started: list[Child], tmp_path: Path) -> None:
     child = train(started, tmp_path, epochs=100_000)
     child.hear(30)
     environment = Path(f"/proc/{child.process.pid}/environ").read_bytes()
-    assert b"secret" not in environment
-    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "secret"  # the worker itself keeps it
+    assert b"hunter2" not in environment
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "hunter2"  # the worker itself keeps it
+
+
+def test_what_children_are_forked_from_runs_no_thread_that_they_would_miss(
+    started: list[Child], tmp_path: Path
+) -> None:
+    server = Path(f"/proc/{train(started, tmp_path, epochs=100_000).process.pid}/stat").read_text().split()[3]
+    names = {
+        (task / "comm").read_text().strip() for task in Path(f"/proc/{server}/task").iterdir() if task.name != server
+    }
+    assert names <= {"polars-ooc-clea"}  # it deletes what was spilled to disk; nothing is
 
 
 def test_a_drained_run_is_saved_before_it_ends(started: list[Child], tmp_path: Path) -> None:
@@ -117,6 +127,6 @@ def test_json_rows_are_read_like_a_table(started: list[Child], tmp_path: Path) -
 def test_a_file_that_takes_too_much_memory_fails_alone(started: list[Child], tmp_path: Path) -> None:
     path = tmp_path / "file"
     with path.open("w") as file:
-        file.write("a,b\n" + "1234567.5,2345678.25\n" * 2_000_000)
+        file.write("a,b\n" + "1234567.5,2345678.25\n" * 5_000_000)
     heard = read(started, path, memory=2 * 1024**3)
     assert not any(isinstance(news, Read) for news in heard)

@@ -1,23 +1,21 @@
-"""The tables. A row of `jobs` is the truth about a job; everything else hangs on it."""
+"""A row of `jobs` is the truth about a job; everything else here hangs on it."""
 
 from datetime import datetime
-from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import JsonValue
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from jobs.db import Parsed, Prose, Timestamp
+from jobs.db import Parsed
 from jobs.record import Best, Failure, Progress, Usage
 from jobs.spec.explained import Decision, Diagnostics, Notice
 from jobs.spec.job import JobSpec
-from jobs.spec.profile import DatasetProfile
 from jobs.states import TERMINAL, Status
+from jobs.tables.base import Table, partial
 
 StatusColumn = sa.Enum(
     Status, native_enum=False, length=16, values_callable=lambda kinds: [kind.value for kind in kinds]
 )
-Scope = Literal["read", "submit", "admin"]
 IS_READY = "status = 'queued' AND resolved_spec IS NOT NULL"
 """A job that a worker may take once its time has come. As text: a query finds a partial index only by its words."""
 ELIGIBLE = ("needs_gpu", "not_before", "spec_version")
@@ -25,24 +23,6 @@ ELIGIBLE = ("needs_gpu", "not_before", "spec_version")
 IS_HELD = "lease_owner IS NOT NULL"
 """A job that a worker holds."""
 TERMINAL_KINDS = sa.text(f"kind IN ({', '.join(sorted(repr(status.value) for status in TERMINAL))})")
-
-
-def _partial(name: str, *columns: Any, where: str) -> sa.Index:
-    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
-
-class Table(DeclarativeBase):
-    """All tables of fitd."""
-
-    metadata = sa.MetaData(
-        naming_convention={
-            "pk": "%(table_name)s_pkey",
-            "fk": "%(table_name)s_%(column_0_name)s_fkey",
-            "uq": "%(table_name)s_%(column_0_N_name)s_key",
-            "ix": "%(table_name)s_by_%(column_0_name)s",
-        }
-    )
-    type_annotation_map = {datetime: Timestamp, str: Prose, dict[str, JsonValue]: sa.JSON(none_as_null=True)}
 
 
 class Job(Table):
@@ -108,15 +88,15 @@ class Job(Table):
     traceparent: Mapped[str | None] = mapped_column(sa.String(64))
 
     __table_args__ = (
-        _partial("jobs_ready", "owner", sa.desc("priority"), "queued_at", "id", *ELIGIBLE, where=IS_READY),
-        _partial("jobs_held", "owner", "lease_owner", where=IS_HELD),
-        _partial("jobs_live", "status", where="finished_at IS NULL"),
-        _partial("jobs_by_end", "finished_at", where="finished_at IS NOT NULL"),
+        partial("jobs_ready", "owner", sa.desc("priority"), "queued_at", "id", *ELIGIBLE, where=IS_READY),
+        partial("jobs_held", "owner", "lease_owner", where=IS_HELD),
+        partial("jobs_live", "status", where="finished_at IS NULL"),
+        partial("jobs_by_end", "finished_at", where="finished_at IS NOT NULL"),
         sa.Index("jobs_by_owner", "owner", "id"),
         sa.Index("jobs_by_owner_status", "owner", "status", "id"),
         sa.Index("jobs_by_owner_name", "owner", "name", "id"),
-        _partial("jobs_by_dataset", "dataset_id", "id", where="dataset_id IS NOT NULL"),
-        _partial("jobs_by_test_dataset", "test_dataset_id", "id", where="test_dataset_id IS NOT NULL"),
+        partial("jobs_by_dataset", "dataset_id", "id", where="dataset_id IS NOT NULL"),
+        partial("jobs_by_test_dataset", "test_dataset_id", "id", where="test_dataset_id IS NOT NULL"),
     )
 
 
@@ -210,34 +190,6 @@ class LogLine(Table):
     message: Mapped[str]
 
 
-class Dataset(Table):
-    """An uploaded file and what is known of it. Equal bytes share one file in the artifact store."""
-
-    __tablename__ = "datasets"
-
-    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(sa.String(64))
-    name: Mapped[str] = mapped_column(sa.String(200))
-    bytes: Mapped[int] = mapped_column(sa.BigInteger)
-    sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
-    path: Mapped[str] = mapped_column(sa.String(256))
-    status: Mapped[str] = mapped_column(sa.String(16))
-    """`profiling`, `ready` or `invalid`."""
-    error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
-    profile: Mapped[DatasetProfile | None] = mapped_column(Parsed(DatasetProfile))
-    preview: Mapped[list[dict[str, JsonValue]]] = mapped_column(sa.JSON, default=list)
-    """The first rows, as read."""
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    attempt: Mapped[int] = mapped_column(default=0)
-    deaths: Mapped[int] = mapped_column(default=0)
-    """Readers whose leases ran out."""
-    lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
-    lease_until: Mapped[datetime | None]
-
-    __table_args__ = (sa.Index("datasets_by_owner", "owner", "id"), sa.Index("datasets_by_status", "status"))
-
-
 class IdempotencyKey(Table):
     """Which job an owner's Idempotency-Key made; it lives as long as the job."""
 
@@ -248,116 +200,3 @@ class IdempotencyKey(Table):
     body_sha256: Mapped[str] = mapped_column(sa.String(64))
     job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime]
-
-
-class Worker(Table):
-    """A worker process, from its start until it stops or is forgotten."""
-
-    __tablename__ = "workers"
-
-    name: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
-    started_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
-    """Its last heartbeat."""
-    slots: Mapped[int]
-    threads: Mapped[int]
-    """Cores for each slot."""
-    gpus: Mapped[list[str]] = mapped_column(sa.JSON)
-    """Their names."""
-    versions: Mapped[dict[str, str]] = mapped_column(sa.JSON)
-    """Of fitd, Python, torch and the spec's language."""
-    drain_asked: Mapped[bool] = mapped_column(default=False)
-    """It hands back what it runs and takes nothing until that is taken back."""
-
-
-class Webhook(Table):
-    """An address that is told of an owner's jobs."""
-
-    __tablename__ = "webhooks"
-
-    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(sa.String(64))
-    url: Mapped[str] = mapped_column(sa.String(2048))
-    description: Mapped[str | None] = mapped_column(sa.String(200))
-    events: Mapped[list[str]] = mapped_column(sa.JSON)
-    """The kinds it is told of."""
-    secret: Mapped[str] = mapped_column(sa.String(128))
-    """`whsec_` and base64: the key of its signatures."""
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    failing_since: Mapped[datetime | None]
-    """The first failure after the last success."""
-    disabled_at: Mapped[datetime | None]
-    disabled_reason: Mapped[str | None]
-
-    __table_args__ = (sa.Index("webhooks_by_owner", "owner", "id"),)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is sent to it."""
-        return self.disabled_at is None
-
-
-class Delivery(Table):
-    """A message to a webhook, written in the transaction of what it tells; kept afterwards as the log."""
-
-    __tablename__ = "deliveries"
-
-    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    """The same in every try, so that a receiver knows a repetition."""
-    webhook_id: Mapped[str] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"))
-    job_id: Mapped[str | None] = mapped_column(sa.String(40))
-    kind: Mapped[str] = mapped_column(sa.String(32))
-    payload: Mapped[dict[str, JsonValue]]
-    created_at: Mapped[datetime]
-    status: Mapped[str] = mapped_column(sa.String(16))
-    """`pending`, `delivered` or `failed`."""
-    tries: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[datetime]
-    """Of the next try, while it is pending; whoever tries moves it ahead first."""
-    answered: Mapped[int | None]
-    """HTTP status of the last try."""
-    error: Mapped[str | None]
-    """Why the last try failed, in a word."""
-    settled_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        _partial("deliveries_due", "due_at", where="status = 'pending'"),
-        _partial("deliveries_settled", "settled_at", where="settled_at IS NOT NULL"),
-        sa.Index("deliveries_by_webhook", "webhook_id", "id"),
-    )
-
-
-class Key(Table):
-    """Who may ask. Of the secret only its hash is kept."""
-
-    __tablename__ = "keys"
-
-    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    owner: Mapped[str] = mapped_column(sa.String(64))
-    scope: Mapped[Scope] = mapped_column(sa.String(16))
-    name: Mapped[str | None] = mapped_column(sa.String(200))
-    sha256: Mapped[str] = mapped_column(sa.String(64))
-    """Of 256 random bits: a slower hash would make no guess harder."""
-    created_at: Mapped[datetime]
-    last_used_at: Mapped[datetime | None]
-    """To the minute."""
-    revoked_at: Mapped[datetime | None]
-
-
-class Audit(Table):
-    """A call that changed something, or tried to."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    at: Mapped[datetime]
-    owner: Mapped[str] = mapped_column(sa.String(64))
-    key_id: Mapped[str | None] = mapped_column(sa.String(40))
-    action: Mapped[str] = mapped_column(sa.String(64))
-    """The operation's name."""
-    path: Mapped[str] = mapped_column(sa.String(256))
-    status: Mapped[int]
-    request_id: Mapped[str] = mapped_column(sa.String(64))
-
-    __table_args__ = (sa.Index("audit_by_owner", "owner", "id"),)
