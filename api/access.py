@@ -15,7 +15,7 @@ from starlette.requests import Request
 from jobs import db, errors, keys
 from jobs.keys import Caller
 from jobs.settings import Settings
-from jobs.tables import Scope
+from jobs.tables.keys import Scope
 
 REMEMBERED = 5.0
 """Seconds for which a key that was right is not looked up again, nor seen to be revoked."""

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs import db, ids, keys
 from jobs.keys import Caller
-from jobs.tables import Audit
+from jobs.tables.keys import Audit
 
 PAUSE = 0.5
 """Seconds for which rows are gathered; a crash may cost so much of the table, but nothing of the log."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas import Page, Shown
 from jobs.spec.values import Text
-from jobs.tables import Scope
+from jobs.tables.keys import Scope
 
 Owner = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 

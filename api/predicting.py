@@ -15,7 +15,7 @@ from jobs import errors
 from jobs.artifacts import Artifacts
 from jobs.errors import Fault
 from jobs.spec.signature import METADATA_KEY, PIXELS, ImageInputs, Signature, TableInputs
-from jobs.tables import File
+from jobs.tables.jobs import File
 
 Row = dict[str, Any]
 Feeds = dict[str, npt.NDArray[Any]]

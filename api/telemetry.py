@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from jobs import claims, db
 from jobs.states import TERMINAL, Status
-from jobs.tables import Attempt, Job
+from jobs.tables.jobs import Attempt, Job
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")

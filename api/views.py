@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from api import schemas
-from jobs import reasons, states, tables, waiting
+from jobs import reasons, states, waiting
+from jobs.tables import jobs as tables
 
 PARTS = ("events", "metrics", "checkpoints", "artifacts", "log", "diagnostics")
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from jobs import ids, profiles, rules, store
 from jobs.db import Database
 from jobs.spec.job import JobSpec
-from jobs.tables import Attempt, Event, File, Job, Metric
+from jobs.tables.jobs import Attempt, Event, File, Job, Metric
 
 CHUNK = 10_000
 """Jobs of a transaction."""

@@ -24,7 +24,7 @@ from jobs import claims, datasets, db, events, history, listing, migrate, store
 from jobs.listing import Filter
 from jobs.record import MetricPoint
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 SMALL = Sizes(500, 500, POINTS)
 BATCH = 500

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from jobs import db, events, leases
 from jobs.spec import job as job_spec
 from jobs.states import Status
-from jobs.tables import Attempt, Job
+from jobs.tables.jobs import Attempt, Job
 
 
 def claim(session: Session, worker: str, lease: float, *, gpu: bool = False) -> Job | None:

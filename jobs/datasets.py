@@ -14,7 +14,8 @@ from jobs.spec.data import Dataset as DatasetChoice
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
 from jobs.states import Status
-from jobs.tables import Dataset, Job
+from jobs.tables.datasets import Dataset
+from jobs.tables.jobs import Job
 
 Lock = Literal["share", "update"]
 MOST_DEATHS = 3

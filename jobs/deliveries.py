@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from jobs import db, errors, webhooks
-from jobs.tables import Delivery, Webhook
+from jobs.tables.webhooks import Delivery, Webhook
 
 PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 28800.0)
 """Seconds after each failed try, up to a fifth more or less; after the last there is one more try."""

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from jobs import db, webhooks
-from jobs.tables import Event, Job
+from jobs.tables.jobs import Event, Job
 
 
 def append(

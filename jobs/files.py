@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from jobs import errors
-from jobs.tables import File
+from jobs.tables.jobs import File
 
 Kind = Literal["checkpoint", "artifact"]
 BEST = "best"

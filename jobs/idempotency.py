@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from jobs import db, errors
-from jobs.tables import IdempotencyKey
+from jobs.tables.jobs import IdempotencyKey
 
 
 def find(session: Session, owner: str, key: str, body_sha256: str) -> str | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from jobs import db, errors, ids
-from jobs.tables import Audit, Key, Scope
+from jobs.tables.keys import Audit, Key, Scope
 
 SCOPES: dict[Scope, frozenset[Scope]] = {
     "read": frozenset({"read"}),

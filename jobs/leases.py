@@ -16,7 +16,7 @@ from jobs import db, events, files, history, states, store
 from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
-from jobs.tables import Attempt, File, Job
+from jobs.tables.jobs import Attempt, File, Job
 
 MOST_STALLED_ATTEMPTS = 3
 """Attempts without a new checkpoint after which a job is given up as poison."""

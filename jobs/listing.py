@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from jobs import db, ids
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 SKEW = 86_400.0
 """Seconds that the clock that made an id may be off the database's, by which `created_at` goes."""

@@ -4,7 +4,7 @@ import sys
 from typing import cast
 
 from jobs import db, keys, settings
-from jobs.tables import Scope
+from jobs.tables.keys import Scope
 
 
 def main(arguments: list[str]) -> int:

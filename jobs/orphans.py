@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from jobs import states
 from jobs.artifacts import Artifacts, Entry
 from jobs.db import Database
-from jobs.tables import Dataset, File, Job
+from jobs.tables.datasets import Dataset
+from jobs.tables.jobs import File, Job
 
 AGE = 86_400.0
 """Seconds after which a file without a row is an orphan: by then its writer has written the row, or never will."""

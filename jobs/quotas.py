@@ -5,7 +5,8 @@ from sqlalchemy.orm import Session
 
 from jobs import errors
 from jobs.states import Status
-from jobs.tables import Dataset, Job
+from jobs.tables.datasets import Dataset
+from jobs.tables.jobs import Job
 
 WAIT = 30.0
 """Seconds after which it is worth asking again."""

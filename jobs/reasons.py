@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from jobs import waiting, workers
 from jobs.leases import LONGEST_BACKOFF
 from jobs.states import Status
-from jobs.tables import Job, Worker
+from jobs.tables.jobs import Job
+from jobs.tables.workers import Worker
 
 
 class Reason(NamedTuple):

@@ -15,7 +15,8 @@ from jobs import db, files
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.states import TERMINAL
-from jobs.tables import Delivery, Event, File, Job, LogLine, Metric
+from jobs.tables.jobs import Event, File, Job, LogLine, Metric
+from jobs.tables.webhooks import Delivery
 
 DAY = 86_400.0
 BATCH = 500

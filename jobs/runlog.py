@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from jobs import db
-from jobs.tables import LogLine
+from jobs.tables.jobs import LogLine
 
 LONGEST = 2000
 """Characters of a line; the rest is cut off."""

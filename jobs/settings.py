@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """The api brings the database's schema up to date before it serves; for a stack of one machine."""
     slots: int = Field(default=1, ge=1, le=256)
     """Jobs that one worker runs at a time: one per GPU, or per few CPU cores."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Cores for each of them; 0 shares out evenly what the worker may use."""
     worker_name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """Shown as the holder of a lease."""
     lease_seconds: float = Field(default=30, gt=0)

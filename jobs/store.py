@@ -12,7 +12,8 @@ from jobs.spec import job as job_spec
 from jobs.spec.data import GivenSplit, Upload
 from jobs.spec.job import JobSpec
 from jobs.states import Status
-from jobs.tables import Dataset, Job
+from jobs.tables.datasets import Dataset
+from jobs.tables.jobs import Job
 
 
 def create(

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from jobs import claims
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 MOST = 1000
 """Nothing is counted beyond it: a position of 1000 means 1000 or more."""

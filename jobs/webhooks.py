@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from jobs import db, errors, ids, states
 from jobs.states import Status
-from jobs.tables import Delivery, Webhook
+from jobs.tables.webhooks import Delivery, Webhook
 
 Kind = Literal[
     "queued",

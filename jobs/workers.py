@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from jobs import db, errors
-from jobs.tables import Job, Worker
+from jobs.tables.jobs import Job
+from jobs.tables.workers import Worker
 
 FORGOTTEN = 3600.0
 """Seconds of silence after which a worker that never said goodbye is no longer listed."""

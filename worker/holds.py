@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 LONGEST_DISCONNECTED = 900.0
 """Seconds for which a run goes on while the database cannot be reached."""

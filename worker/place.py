@@ -62,7 +62,7 @@ class Place:
     @property
     def threads(self) -> int:
         """Cores for each slot: one thread too many costs more than one too few."""
-        return max(1, (os.cpu_count() or 1) // self.settings.slots)
+        return self.settings.threads or max(1, len(os.sched_getaffinity(0)) // self.settings.slots)
 
     @property
     def has_room(self) -> bool:

@@ -6,7 +6,7 @@ import structlog
 
 from jobs import datasets
 from jobs.record import Failure
-from jobs.tables import Dataset
+from jobs.tables.datasets import Dataset
 from worker import children
 from worker.children import Child
 from worker.messages import Failed, Read

@@ -14,7 +14,7 @@ from jobs.record import Best, Failure, MetricPoint, Progress, Usage
 from jobs.runlog import Line
 from jobs.spec.explained import Decision, Diagnostics
 from jobs.states import Status
-from jobs.tables import File, Job
+from jobs.tables.jobs import File, Job
 from trainer import reports
 from worker.holds import Hold, Lost
 from worker.messages import Spent

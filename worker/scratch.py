@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from jobs import states
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 from worker.place import Place
 
 FOLDER = re.compile(r"(job_\w+)-a(\d+)")

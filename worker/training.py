@@ -15,7 +15,7 @@ from jobs.record import Failure
 from jobs.spec import remedies
 from jobs.spec.explained import Background, Diagnostics
 from jobs.states import Status
-from jobs.tables import File, Job
+from jobs.tables.jobs import File, Job
 from trainer.reports import Finished, Progress, Saved, Started
 from worker import children, memory, scratch
 from worker.children import Child

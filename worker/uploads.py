@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from jobs import artifacts, failpoints, files, ids
-from jobs.tables import File
+from jobs.tables.jobs import File
 from trainer.reports import Saved
 from worker.holds import Hold
 from worker.place import Place

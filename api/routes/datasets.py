@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api import context, dataset_schemas, paging, problems, strict, uploads
 from jobs import artifacts, datasets, db, profiles, queue, quotas
 from jobs.spec.values import Text
-from jobs.tables import Dataset
+from jobs.tables.datasets import Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=strict.StrictRoute)
 

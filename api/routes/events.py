@@ -12,7 +12,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api import context, paging, problems, schemas, strict
 from jobs import db, events, runlog, states, store
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
 

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from api import conditions, context, problems, schemas, strict, views
 from jobs import artifacts, errors, files, store
-from jobs.tables import File
+from jobs.tables.jobs import File
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
 

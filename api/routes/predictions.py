@@ -10,7 +10,7 @@ from api.predicting import Model
 from api.prediction_schemas import Labelled, PredictionRows, Predictions, Source, Valued
 from jobs import errors, files, states, store
 from jobs.states import Status
-from jobs.tables import File
+from jobs.tables.jobs import File
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
 

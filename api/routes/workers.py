@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from api import context, problems, strict
 from api.worker_schemas import Worker, WorkerPage, WorkerStatus
-from jobs import db, tables, workers
+from jobs import db, workers
+from jobs.tables import workers as tables
 
 router = APIRouter(prefix="/v1/workers", tags=["operations"], route_class=strict.StrictRoute)
 

@@ -12,7 +12,7 @@ from api.app import create_app
 from jobs import db
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 
 HOME = "http://127.0.0.1"
 WINE: dict[str, Any] = {"dataset": {"source": "builtin", "name": "wine"}, "epochs": 3}
@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def app(settings: Settings) -> Iterator[FastAPI]:
     app = create_app(settings)
-    Table.metadata.create_all(app.state.database.engine)
+    METADATA.create_all(app.state.database.engine)
     yield app
     app.state.database.engine.dispose()
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from api import conditions
 from jobs import db, files, ids
 from jobs.artifacts import Artifacts
-from jobs.tables import File
+from jobs.tables.jobs import File
 
 CONTENT = bytes(range(256)) * 10_000
 SHA = hashlib.sha256(CONTENT).hexdigest()

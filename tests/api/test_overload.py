@@ -4,7 +4,6 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -19,10 +18,10 @@ from tests.api.conftest import HOME, WINE
 LIVE = {"accept": "text/event-stream"}
 
 
-@pytest.fixture
-def narrow(tmp_path: Path) -> Iterator[server.Server]:
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
     """A service that works on one request at a time, and on one stream."""
-    with server.running(tmp_path, FITD_MAX_REQUESTS="1", FITD_MAX_STREAMS="1") as running:
+    with server.running(tmp_path_factory.mktemp("narrow"), FITD_MAX_REQUESTS="1", FITD_MAX_STREAMS="1") as running:
         yield running
 
 

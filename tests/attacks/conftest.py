@@ -1,7 +1,6 @@
 """A service that needs keys, two owners who do not trust each other, and whoever runs it."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,27 +12,30 @@ from jobs import claims, db, files, ids, keys, leases
 from jobs.record import Usage
 from jobs.settings import Settings
 from jobs.states import Status
-from jobs.tables import File, Scope, Table
+from jobs.tables.every import METADATA
+from jobs.tables.jobs import File
+from jobs.tables.keys import Scope
 from tests.api.conftest import WINE
 
 Call = Callable[..., Any]
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[FastAPI]:
-    app = create_app(Settings(data_dir=tmp_path, require_keys=True, requests_per_second=10_000))
-    Table.metadata.create_all(app.state.database.engine)
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    folder = tmp_path_factory.mktemp("guarded")
+    app = create_app(Settings(data_dir=folder, require_keys=True, requests_per_second=10_000))
+    METADATA.create_all(app.state.database.engine)
     yield app
     app.state.database.engine.dispose()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database(guarded: FastAPI) -> db.Database:
     found: db.Database = guarded.state.database
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(guarded: FastAPI) -> Iterator[TestClient]:
     with TestClient(guarded, raise_server_exceptions=False) as client:
         yield client
@@ -45,17 +47,18 @@ def headers(database: db.Database, owner: str, scope: Scope = "submit") -> dict[
         return {"Authorization": f"Bearer {keys.create(session, owner, scope, None).token}"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ann(database: db.Database) -> dict[str, str]:
     return headers(database, "ann")
 
 
 @pytest.fixture
 def bob(database: db.Database) -> dict[str, str]:
-    return headers(database, "bob")
+    """Somebody else in every test."""
+    return headers(database, ids.new("bob"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def belongings(client: TestClient, database: db.Database, ann: dict[str, str], guarded: FastAPI) -> dict[str, str]:
     """Everything that can be Ann's, by the names of path parameters."""
     job = client.post("/v1/jobs", json=WINE, headers={**ann, "Idempotency-Key": "k"}).json()["id"]

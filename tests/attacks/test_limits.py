@@ -11,7 +11,7 @@ from api.access import Bucket
 from api.app import create_app
 from jobs import keys
 from jobs.settings import Settings
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 from tests.api.conftest import HOME, WINE
 
 CSV = {"content-type": "text/csv"}
@@ -19,7 +19,7 @@ CSV = {"content-type": "text/csv"}
 
 def service(folder: Path, **settings: Any) -> TestClient:
     app = create_app(Settings(data_dir=folder, **settings))
-    Table.metadata.create_all(app.state.database.engine)
+    METADATA.create_all(app.state.database.engine)
     return TestClient(app, HOME)
 
 

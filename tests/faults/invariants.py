@@ -10,7 +10,7 @@ from client.answers import Job
 from jobs import artifacts, db
 from jobs.spec.job import JobSpec, fingerprint
 from jobs.states import TERMINAL
-from jobs.tables import Event, File
+from jobs.tables.jobs import Event, File
 from tests.fleet import Fleet, until
 
 MODEL = "model.safetensors"

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from bench import pages
 from client import errors
 from jobs import states
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 from tests.faults import tally
 from tests.faults.invariants import Outcome, References
 from tests.faults.storm import Fault, Storm, plan

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from client import errors
 from jobs import states
-from jobs.tables import File, Job
+from jobs.tables.jobs import File, Job
 from tests.faults.test_brokers import forged
 from tests.fleet import Fleet
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from bench import pages
 from client import errors
 from client.answers import Attempt, Job
-from jobs import artifacts, db, tables
+from jobs import artifacts, db
+from jobs.tables import jobs as tables
 from tests.faults.invariants import Outcome, violations
 from tests.faults.storm import Storm
 from tests.fleet import Fleet

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from client.answers import Job
 from jobs import artifacts
-from jobs.tables import File
+from jobs.tables.jobs import File
 from tests.faults.conftest import SHORT, Accepted
 from tests.fleet import Fleet, digits, until
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from jobs import db
 from jobs.spec import job as job_spec
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 from tests.faults.conftest import SHORT, Accepted
 from tests.fleet import Fleet, until
 

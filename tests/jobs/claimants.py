@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from jobs import claims, db, leases, states
 from jobs.record import Usage
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 from worker.reconciler import Watch
 
 WORKERS, REAPERS = 8, 2
 LEASE = 1.0
 """Seconds."""
-LOST = 20
+LOST = 7
 """One in so many first attempts ends without a word."""
 Said = dict[str, list[Any]]
 

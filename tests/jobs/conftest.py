@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import db, migrate
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 from tests.servers import made
 
 
@@ -46,6 +46,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[db.Data
     database = db.connect(url)
     yield database
     with database.engine.begin() as connection:
-        for table in reversed(Table.metadata.sorted_tables):
+        for table in reversed(METADATA.sorted_tables):
             connection.execute(table.delete())
     database.engine.dispose()

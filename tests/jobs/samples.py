@@ -10,7 +10,8 @@ from jobs import claims, db, events, leases, profiles, rules, store
 from jobs.record import Failure, Progress, Usage
 from jobs.spec.job import JobSpec
 from jobs.states import Status
-from jobs.tables import File, Job, Table
+from jobs.tables.every import METADATA
+from jobs.tables.jobs import File, Job
 
 ROWS: list[dict[str, Any]] = [{"x": float(row), "y": "ab"[row % 2]} for row in range(40)]
 SPEC = JobSpec.model_validate({"dataset": {"source": "rows", "rows": ROWS}, "target": "y"})
@@ -74,6 +75,6 @@ def counts(database: db.Database) -> dict[str, int]:
     with database.reading() as session:
         sizes = {
             table.name: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-            for table in Table.metadata.sorted_tables
+            for table in METADATA.sorted_tables
         }
     return {name: size for name, size in sizes.items() if size}

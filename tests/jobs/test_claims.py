@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import claims, db, store
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 from .samples import RESOLVED, SPEC, claimed, created, found, running
 

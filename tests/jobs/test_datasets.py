@@ -11,7 +11,8 @@ from jobs.record import Failure
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
 from jobs.states import Status
-from jobs.tables import Dataset, Job
+from jobs.tables.datasets import Dataset
+from jobs.tables.jobs import Job
 
 from .samples import ROWS, claimed, counts, found, kinds
 

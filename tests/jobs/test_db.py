@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2
 
 from jobs import db, errors, store
-from jobs.tables import Event, Job
+from jobs.tables.jobs import Event, Job
 
 from .samples import HALFWAY, created, found, kinds
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from jobs import db, errors, keys
 from jobs.keys import Caller
-from jobs.tables import Key, Scope
+from jobs.tables.keys import Key, Scope
 
 
 def made(database: db.Database, scope: Scope = "submit") -> keys.Made:

@@ -13,7 +13,7 @@ from jobs import claims, db, files, history, leases, store
 from jobs.leases import LONGEST_BACKOFF, MOST_STALLED_ATTEMPTS
 from jobs.record import Best, Failure, MetricPoint, Usage
 from jobs.states import TERMINAL, Status
-from jobs.tables import Attempt, File, Job
+from jobs.tables.jobs import Attempt, File, Job
 
 from .samples import BROKEN, HALFWAY, claimed, file, finished, found, kinds, running
 

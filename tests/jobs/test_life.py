@@ -11,7 +11,7 @@ from jobs import claims, db, errors, leases, states, store
 from jobs.leases import MOST_STALLED_ATTEMPTS, Held
 from jobs.record import Usage
 from jobs.states import AT_REST, HELD, TERMINAL, Status
-from jobs.tables import Attempt, Event, Job
+from jobs.tables.jobs import Attempt, Event, Job
 
 from .samples import created, file
 

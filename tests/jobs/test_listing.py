@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from jobs import db, ids, listing, store
 from jobs.listing import Filter
 from jobs.states import Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 from .samples import created, finished
 

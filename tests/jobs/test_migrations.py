@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from jobs import db, migrate
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 
 
 def tables(url: str) -> set[str]:
@@ -36,9 +36,9 @@ def test_the_queue_index_is_in_the_order_of_the_queue(database: db.Database) -> 
 def test_the_migrated_schema_is_the_declared_one(database: db.Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": comparable})
-        assert compare_metadata(context, Table.metadata) == []
-        found = {table: sa.inspect(connection).get_pk_constraint(table) for table in Table.metadata.tables}
-    declared = {table.name: [column.name for column in table.primary_key] for table in Table.metadata.tables.values()}
+        assert compare_metadata(context, METADATA) == []
+        found = {table: sa.inspect(connection).get_pk_constraint(table) for table in METADATA.tables}
+    declared = {table.name: [column.name for column in table.primary_key] for table in METADATA.tables.values()}
     assert {table: key["constrained_columns"] for table, key in found.items()} == declared
 
 
@@ -56,7 +56,7 @@ def test_upgrading_twice_changes_nothing(empty: str) -> None:
     migrate.upgrade(empty)
     before = tables(empty)
     migrate.upgrade(empty)
-    assert tables(empty) == before == {*Table.metadata.tables, "alembic_version"}
+    assert tables(empty) == before == {*METADATA.tables, "alembic_version"}
 
 
 def test_a_schema_can_be_taken_down_and_built_again(empty: str) -> None:
@@ -64,13 +64,13 @@ def test_a_schema_can_be_taken_down_and_built_again(empty: str) -> None:
     migrate.downgrade(empty, "base")
     assert tables(empty) == {"alembic_version"}
     migrate.upgrade(empty)
-    assert tables(empty) == {*Table.metadata.tables, "alembic_version"}
+    assert tables(empty) == {*METADATA.tables, "alembic_version"}
 
 
 def test_processes_that_start_together_migrate_once(empty: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(migrate.upgrade, [empty] * 4))
-    assert tables(empty) == {*Table.metadata.tables, "alembic_version"}
+    assert tables(empty) == {*METADATA.tables, "alembic_version"}
 
 
 def test_a_migration_that_fails_leaves_no_trace(empty: str) -> None:
@@ -86,4 +86,4 @@ def test_the_command_makes_the_folder_and_the_tables(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "place"
     environment = {"FITD_DATA_DIR": str(folder), "PATH": ""}
     subprocess.run([sys.executable, "-m", "jobs.migrate"], env=environment, check=True)
-    assert tables(f"sqlite:///{folder / 'fitd.db'}") >= set(Table.metadata.tables)
+    assert tables(f"sqlite:///{folder / 'fitd.db'}") >= set(METADATA.tables)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from jobs import claims, db, errors, leases, states, store
 from jobs.record import Usage
 from jobs.states import Status
-from jobs.tables import Attempt, Event, Job
+from jobs.tables.jobs import Attempt, Event, Job
 
 from .samples import RESOLVED, SPEC, created, file, found, running
 
@@ -98,7 +98,7 @@ def faults(database: db.Database) -> Iterator[str]:
                 yield f"{job.id} has not ended {job.attempt} attempts"
 
 
-@pytest.mark.parametrize("rounds", [7, pytest.param(34, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("rounds", [3, pytest.param(34, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_row_24_whoever_comes_first_a_job_has_one_end(database: db.Database, rounds: int) -> None:
     with ThreadPoolExecutor(2) as threads:
         for owner, worker in product(OWNERS, WORKERS):
@@ -120,7 +120,7 @@ def queue_up(database: db.Database, jobs: int) -> None:
 
 @pytest.mark.parametrize(
     "jobs",
-    [200, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [100, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
 )
 def test_row_26_eight_workers_and_two_reapers_claim_nothing_twice(database: db.Database, jobs: int) -> None:
     queue_up(database, jobs)

@@ -16,7 +16,8 @@ from jobs.orphans import Sweep
 from jobs.record import MetricPoint
 from jobs.retention import DAY, Walk
 from jobs.states import Status
-from jobs.tables import Delivery, File, Job, Webhook
+from jobs.tables.jobs import File, Job
+from jobs.tables.webhooks import Delivery, Webhook
 
 from .samples import counts, created, file, finished, found, kinds, running
 

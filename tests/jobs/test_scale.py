@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from jobs import (
     idempotency,
     leases,
     listing,
+    migrate,
     orphans,
     retention,
     runlog,
@@ -35,7 +36,9 @@ from jobs import (
 from jobs.listing import Filter
 from jobs.record import MetricPoint, Usage
 from jobs.states import Status
-from jobs.tables import Delivery, Job, LogLine, Webhook
+from jobs.tables.jobs import Job, LogLine
+from jobs.tables.webhooks import Delivery, Webhook
+from tests.servers import made
 
 from .samples import HALFWAY, RESOLVED, SPEC
 
@@ -47,10 +50,22 @@ MANY = Sizes(queued=2000, finished=4000, points=20_000)
 Statement = tuple[str, Any]
 
 
-@pytest.fixture
-def full(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> db.Database:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[db.Database]:
     """Full enough that PostgreSQL's planner knows better than to read tables whole."""
-    monkeypatch.setattr(filling, "POINTS", 200)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(filling, "POINTS", 200)
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('full') / 'fitd.db'}"
+        else:
+            url = stack.enter_context(made(request.getfixturevalue("postgres")))
+        migrate.upgrade(url)
+        database = db.connect(url)
+        yield filled(database)
+        database.engine.dispose()
+
+
+def filled(database: db.Database) -> db.Database:
     metered = filling.fill(database, MANY)
     now = datetime.now(UTC)
     webhook = {"id": "wh", "owner": OWNER, "url": "https://x.test", "events": [], "secret": "s"}

@@ -11,7 +11,7 @@ from jobs import claims, db, errors, leases, listing, store
 from jobs.record import Usage
 from jobs.spec import job as job_spec
 from jobs.states import TERMINAL, Status
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 from .samples import RESOLVED, SPEC, counts, created, file, finished, found, kinds, running
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import claims, db, waiting
-from jobs.tables import Job
+from jobs.tables.jobs import Job
 
 from .samples import claimed, created, found
 

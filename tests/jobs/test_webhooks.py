@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from jobs import db, deliveries, errors, events, store, webhooks
 from jobs.deliveries import PAUSES, Due, Outcome
 from jobs.states import TERMINAL, Status
-from jobs.tables import Delivery, Job, Webhook
+from jobs.tables.jobs import Job
+from jobs.tables.webhooks import Delivery, Webhook
 
 from .samples import created, finished, found
 

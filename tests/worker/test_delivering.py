@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from jobs import artifacts, db, deliveries, webhooks
 from jobs.settings import Settings
 from jobs.states import Status
-from jobs.tables import Delivery, Webhook
+from jobs.tables.webhooks import Delivery, Webhook
 from tests.jobs.conftest import database, migrated_postgres, migrated_sqlite  # noqa: F401
 from tests.jobs.samples import finished
 from tests.worker.receivers import HERE, Act, Seen, drip, nonsense, receiving, status

@@ -10,7 +10,7 @@ from jobs import artifacts, db
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.states import Status
-from jobs.tables import Table
+from jobs.tables.every import METADATA
 from tests.jobs.samples import counts, finished, running
 from worker import scratch
 from worker.place import Place
@@ -23,7 +23,7 @@ HOUR = 3600.0
 def place(tmp_path: Path) -> Place:
     settings = Settings(data_dir=tmp_path, scratch_bytes=250, keep_jobs_days=1e-9, keep_metrics_days=7)
     database = db.connect(settings.database)
-    Table.metadata.create_all(database.engine)
+    METADATA.create_all(database.engine)
     return Place(settings, database, artifacts.connect(settings.artifacts))
 
 
