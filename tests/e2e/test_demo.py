@@ -12,6 +12,7 @@ from client.sdk import Client
 from tests.fleet import LEASE, digits
 
 
+@pytest.mark.slow
 def test_a_killed_demo_goes_on_under_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in LEASE.items():
         monkeypatch.setenv(name, value)

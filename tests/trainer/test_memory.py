@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import resource
 import torch
@@ -61,6 +63,7 @@ print(list(fit(spec, data, background=Background(micro_batches=int(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_as_a_whole_fits_in_parts() -> None:
     """Each layer's output is 256 MiB."""
     whole, parts = (subprocess.run([sys.executable, "-c", PARTS, n], capture_output=True, text=True) for n in "18")
