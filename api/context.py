@@ -7,14 +7,13 @@ from fastapi import Depends, Path, Request, Security
 from pydantic.json_schema import SkipJsonSchema
 
 from api import access, predicting
-from jobs import artifacts, db, ids, settings
-from jobs.keys import Caller
+from jobs import artifacts, db, ids, keys, settings
 
 Absent = SkipJsonSchema[None]
 """A parameter may be left out, but `null` is not a value of it."""
 
 
-async def _owner(found: Annotated[Caller, Depends(access.caller)]) -> str:
+async def _owner(found: Annotated[keys.Caller, Depends(access.caller)]) -> str:
     return found.owner
 
 
@@ -48,8 +47,10 @@ async def _traceparent(request: Request) -> str:
     return found
 
 
+Caller = Annotated[keys.Caller, Security(access.caller, scopes=["read"])]
+"""Who looks, where it matters by which key,"""
 Owner = Annotated[str, Security(_owner, scopes=["read"])]
-"""Whose things a request may look at,"""
+"""whose things a request may look at,"""
 Submitter = Annotated[str, Security(_owner, scopes=["submit"])]
 """whose it may change,"""
 Operator = Annotated[str, Security(_owner, scopes=["admin"])]

@@ -137,10 +137,11 @@ def settle(
     return True
 
 
-def give_back(session: Session, dataset_id: str, attempt: int) -> None:
-    """Lets another worker read it, because this one stops; that is no death."""
+def give_back(session: Session, dataset_id: str, attempt: int, *, died: bool = False) -> None:
+    """Lets another worker read it, because this one stops, or because its reader was killed."""
     mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt)
-    session.execute(sa.update(Dataset).where(mine).values(lease_owner=None, lease_until=None))
+    free = {"lease_owner": None, "lease_until": None}
+    session.execute(sa.update(Dataset).where(mine).values(deaths=Dataset.deaths + int(died), **free))
 
 
 def any_unread(session: Session) -> bool:

@@ -65,6 +65,12 @@ def find(session: Session, token: str) -> Caller | None:
     return Caller(key.owner, key.scope, key.id) if key and known and prefix == "fitd" else None
 
 
+def is_valid(session: Session, key_id: str | None) -> bool:
+    """Whether a caller who was let in by this key still may be; who needed none, always."""
+    valid = sa.exists().where(Key.id == key_id, Key.revoked_at.is_(None))
+    return key_id is None or bool(session.scalar(sa.select(valid)))
+
+
 def used(session: Session, key_id: str) -> None:
     """Notes that a key is in use, to the minute."""
     stale = sa.or_(Key.last_used_at.is_(None), Key.last_used_at < db.now(-USED_AGAIN))

@@ -168,7 +168,7 @@ def change(
     metadata: dict[str, str] | None,
 ) -> Job:
     """Changes what may be changed after the submit; None leaves a value as it is."""
-    job = get(session, owner, job_id)
+    job = get(session, owner, job_id, lock=True)
     values = {"name": name, "priority": priority, "details": metadata}
     changed = {key: value for key, value in values.items() if value is not None}
     session.execute(

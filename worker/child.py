@@ -55,7 +55,7 @@ def train(pipe: Connection, order: str) -> None:
 def read(pipe: Connection, path: str, sha256: str, memory: int, seconds: float) -> None:
     """Reads one uploaded file under limits of address space (bytes) and processor time (seconds)."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))  # ended by SIGXCPU, not by SIGKILL
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
     def work() -> None:

@@ -1,5 +1,6 @@
 """One uploaded file from its claim to its profile; it is parsed in a limited child and nowhere else."""
 
+import signal
 import time
 
 import structlog
@@ -15,6 +16,11 @@ from worker.place import Place
 log = structlog.get_logger()
 
 
+class Killed(Exception):
+    """Somebody ended the reader from outside: an operator, or a kernel without memory. That is the file's fault only if
+    it happens again and again."""
+
+
 def read_next(place: Place) -> bool:
     """Claims the oldest unread dataset and reads it; False if there was none, or it could not be had."""
     with place.database.writing() as session:
@@ -22,12 +28,14 @@ def read_next(place: Place) -> bool:
     if dataset is None:
         return False
     with structlog.contextvars.bound_contextvars(dataset_id=dataset.id, attempt=dataset.attempt):
-        verdict = None
+        verdict, killed = None, False
         try:
             verdict = _read(place, dataset)
+        except Killed:
+            killed = True
         except Exception:  # the artifact store is away, say: that is not the file's fault
             log.exception("reading_failed")
-        _settle(place, dataset, verdict)
+        _settle(place, dataset, verdict, killed)
     return verdict is not None
 
 
@@ -59,15 +67,17 @@ def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | No
             with place.database.writing() as session:
                 if not datasets.renew(session, dataset.id, dataset.attempt, place.settings.lease_seconds):
                     return None
+    if reader.process.exitcode == -signal.SIGKILL:
+        raise Killed
     text = f"Reading ended without an answer (exit {reader.process.exitcode}): the file takes too much memory or time."
     return Failed(error_class="data", code="reader_died", message=text)
 
 
-def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None) -> None:
+def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None, killed: bool) -> None:
     with place.database.writing() as session:
         match verdict:
             case None:
-                datasets.give_back(session, dataset.id, dataset.attempt)
+                datasets.give_back(session, dataset.id, dataset.attempt, died=killed)
             case Read():
                 datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None)
             case Failed():

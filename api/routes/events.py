@@ -1,7 +1,8 @@
 """What happened to a job, as pages and as a live stream; and the lines of its log."""
 
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -11,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api import context, paging, problems, schemas, strict
-from jobs import db, events, runlog, states, store
+from jobs import db, events, keys, runlog, states, store
+from jobs.keys import Caller
 from jobs.tables.jobs import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
@@ -44,7 +46,7 @@ LINES: problems.Responses = {
 )
 def list_events(
     job_id: context.JobId,
-    owner: context.Owner,
+    caller: context.Caller,
     database: context.Database,
     stopping: context.Stopping,
     after: paging.AfterSeq = 0,
@@ -57,27 +59,29 @@ def list_events(
     live = "text/event-stream" in accept
     start = last_event_id if live and last_event_id is not None else after
     with database.reading() as session:
-        job = store.get(session, owner, job_id)
+        job = store.get(session, caller.owner, job_id)
         found = [] if live else [_shown(row) for row in events.page(session, job_id, start, limit + 1)]
     if not live:
         return paging.cut(schemas.EventPage, found, limit, "seq")
     if job.status in states.TERMINAL and start >= job.event_seq:
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(database, owner, job_id, start, stopping), 200, headers, "text/event-stream")
+    look = partial(_read, database, caller, job_id)
+    return StreamingResponse(_stream(look, start, stopping), 200, headers, "text/event-stream")
 
 
 def _shown(row: object) -> schemas.Event:
     return schemas.Event.model_validate(row)
 
 
-async def _stream(
-    database: db.Database, owner: str, job_id: str, after: int, stopping: threading.Event
-) -> AsyncIterator[bytes]:
+Look = Callable[[int], Sequence[schemas.Event] | None]
+
+
+async def _stream(look: Look, after: int, stopping: threading.Event) -> AsyncIterator[bytes]:
     """Holds neither connection nor thread between two looks."""
     silence = 0.0
     while not stopping.is_set():
-        found = await anyio.to_thread.run_sync(_read, database, owner, job_id, after)
+        found = await anyio.to_thread.run_sync(look, after)
         if found is None:
             return
         for event in found:
@@ -92,12 +96,14 @@ async def _stream(
         await anyio.sleep(POLL)
 
 
-def _read(database: db.Database, owner: str, job_id: str, after: int) -> Sequence[schemas.Event] | None:
-    """None when the job has been deleted."""
+def _read(database: db.Database, caller: Caller, job_id: str, after: int) -> Sequence[schemas.Event] | None:
+    """None when the job has been deleted, or the caller's key revoked."""
     with database.reading() as session:
-        last = session.scalar(sa.select(Job.event_seq).where(Job.id == job_id, Job.owner == owner))
-        if last is None or last <= after:
-            return None if last is None else []
+        last = session.scalar(sa.select(Job.event_seq).where(Job.id == job_id, Job.owner == caller.owner))
+        if last is None or not keys.is_valid(session, caller.key_id):
+            return None
+        if last <= after:
+            return []
         return [_shown(row) for row in events.page(session, job_id, after, BATCH)]
 
 

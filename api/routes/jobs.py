@@ -211,11 +211,14 @@ def pause_job(job_id: context.JobId, owner: context.Submitter, database: context
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=problems.documented(404, 409), summary="Resume a job")
-def resume_job(job_id: context.JobId, owner: context.Submitter, database: context.Database) -> schemas.Job:
+def resume_job(
+    job_id: context.JobId, owner: context.Submitter, database: context.Database, settings: context.Settings
+) -> schemas.Job:
     """A paused job takes its old place in the queue and goes on from where it was saved, to the same bits. Repeating
     it changes nothing."""
     with database.writing() as session:
         shown = views.job(session, store.resume(session, owner, job_id))
+        quotas.check_waiting(session, owner, settings.max_waiting_jobs)
     if shown.status is Status.QUEUED and shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)
     return shown
@@ -223,12 +226,17 @@ def resume_job(job_id: context.JobId, owner: context.Submitter, database: contex
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems.documented(404, 409), summary="Retry a job")
 def retry_job(
-    job_id: context.JobId, owner: context.Submitter, database: context.Database, response: Response
+    job_id: context.JobId,
+    owner: context.Submitter,
+    database: context.Database,
+    settings: context.Settings,
+    response: Response,
 ) -> schemas.Job:
     """A new job with the spec of one that ended without success, its `parent`. Repeating it gives the same new job."""
     with database.writing() as session:
         spec = store.get(session, owner, job_id).spec
         job = store.retry(session, owner, job_id, datasets.resolve(session, owner, spec))
+        quotas.check_waiting(session, owner, settings.max_waiting_jobs)
         shown = views.job(session, job)
     if shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)

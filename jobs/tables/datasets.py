@@ -33,7 +33,7 @@ class Dataset(Table):
     updated_at: Mapped[datetime]
     attempt: Mapped[int] = mapped_column(default=0)
     deaths: Mapped[int] = mapped_column(default=0)
-    """Readers whose leases ran out."""
+    """Readers whose leases ran out, or that were killed."""
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
     lease_until: Mapped[datetime | None]
 

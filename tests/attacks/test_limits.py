@@ -35,6 +35,19 @@ def test_an_owner_has_so_many_waiting_jobs_and_no_more(tmp_path: Path) -> None:
         assert client.post("/v1/jobs", json=WINE).status_code == 201
 
 
+def test_no_other_way_leads_past_a_full_queue(tmp_path: Path) -> None:
+    with service(tmp_path, max_waiting_jobs=1) as client:
+        paused = client.post("/v1/jobs", json=WINE).json()["links"]["self"]
+        client.post(f"{paused}/pause")
+        ended = client.post("/v1/jobs", json=WINE).json()["links"]["self"]
+        client.post(f"{ended}/cancel")
+        assert client.post("/v1/jobs", json=WINE).status_code == 201
+        for call in (f"{paused}/resume", f"{ended}/retry"):
+            refused = client.post(call)
+            assert (refused.status_code, refused.json()["code"]) == (429, "quota_reached")
+        assert client.get(paused).json()["status"] == "paused"
+
+
 def test_an_owner_stores_so_many_bytes_and_no_more(tmp_path: Path) -> None:
     with service(tmp_path, max_stored_bytes=10) as client:
         assert client.post("/v1/datasets", content=b"a,b\n1,2\n", headers=CSV).status_code == 201

@@ -3,6 +3,7 @@
 import re
 import tempfile
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -127,6 +128,21 @@ def test_anothers_dataset_cannot_be_trained_on(
 def test_anothers_stream_is_not_there(client: TestClient, bob: dict[str, str], belongings: dict[str, str]) -> None:
     live = {**bob, "Accept": "text/event-stream"}
     assert client.get(f"/v1/jobs/{belongings['job_id']}/events", headers=live).status_code == 404
+
+
+def test_a_stream_ends_when_its_key_is_revoked(client: TestClient, database: db.Database, ann: dict[str, str]) -> None:
+    job = client.post("/v1/jobs", json=WINE, headers=ann).json()
+    with database.writing() as session:
+        made = keys.create(session, "ann", "read", None)
+
+    def revoke() -> None:
+        with database.writing() as session:
+            keys.revoke(session, made.key.id)
+
+    Timer(0.5, revoke).start()
+    live = {"Authorization": f"Bearer {made.token}", "Accept": "text/event-stream"}
+    told = client.get(job["links"]["events"], headers=live).text
+    assert (told.count("event: "), "event: queued" in told) == (2, True)
 
 
 @pytest.mark.parametrize("field", ["owner", "status", "attempt", "id", "lease_owner", "parent", "result"])

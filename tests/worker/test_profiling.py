@@ -1,0 +1,67 @@
+"""Uploaded files, read in a child that may be killed."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from jobs import datasets, db, migrate
+from jobs.settings import Settings
+from jobs.tables.datasets import Dataset
+from tests.fleet import until
+from worker import children, place, profiling
+from worker.place import Place
+
+HUGE = b"a,b\n" + b"1234567.5,2345678.25\n" * 3_000_000
+"""Seconds of work for a reader."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    settings = Settings(data_dir=tmp_path)
+    migrate.upgrade(settings.database)
+    children.warm()
+    found = place.open_(settings, [])
+    yield found
+    found.database.engine.dispose()
+
+
+def uploaded(here: Place, content: bytes) -> str:
+    """A file that waits to be read."""
+    assert here.artifacts.root is not None
+    path = here.artifacts.root / "datasets" / "x"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with here.database.writing() as session:
+        return datasets.create(session, "ann", "x", "datasets/x", len(content), "x").id
+
+
+def found(database: db.Database, id: str) -> Dataset:
+    with database.reading() as session:
+        return datasets.get(session, "ann", id)
+
+
+def kill_the_reader() -> None:
+    until(multiprocessing.active_children)
+    (reader,) = multiprocessing.active_children()
+    assert reader.pid
+    os.kill(reader.pid, signal.SIGKILL)
+
+
+def test_a_reader_that_is_killed_is_the_fault_of_its_file_only_when_it_happens_again(here: Place) -> None:
+    id = uploaded(here, HUGE)
+    states = []
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(datasets.MOST_DEATHS):
+            reading = thread.submit(profiling.read_next, here)
+            kill_the_reader()
+            assert reading.result() is False
+            states.append(found(here.database, id).status)
+    assert states == ["profiling"] * datasets.MOST_DEATHS
+    assert profiling.read_next(here) is False
+    dataset = found(here.database, id)
+    assert (dataset.status, dataset.error and dataset.error.code) == ("invalid", "poison")
