@@ -121,19 +121,31 @@ def _remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:
         known.popitem(last=False)
 
 
+async def admit(request: Request) -> Caller:
+    """Who asks; found once per request, before anything of its body is read.
+
+    Raises:
+        Unauthorized, TooMany
+    """
+    if not hasattr(request.state, "caller"):
+        gate: Gate = request.app.state.gate
+        address = request.client.host if request.client else ""
+        shown = request.headers.get("authorization")
+        scheme, _, token = (shown or "").partition(" ")
+        request.state.caller = await gate.caller(address, token.strip() if scheme.lower() == "bearer" else shown)
+    found: Caller = request.state.caller
+    return found
+
+
 async def caller(
     request: Request, scopes: SecurityScopes, given: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
 ) -> Caller:
-    """Who asks, if they may do what the endpoint needs.
+    """Who asks, if they may do what the endpoint needs. `given` is there for the contract.
 
     Raises:
         Unauthorized, Forbidden, TooMany
     """
-    gate: Gate = request.app.state.gate
-    address = request.client.host if request.client else ""
-    shown = given.credentials if given else request.headers.get("authorization")
-    found = await gate.caller(address, shown)
-    request.state.caller = found
+    found = await admit(request)
     for scope in scopes.scopes:
         if not found.may(cast(Scope, scope)):
             raise errors.Forbidden(

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import prometheus_client
@@ -89,6 +89,5 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.trail.start()
     yield
-    with suppress(*db.AWAY):
-        app.state.trail.write()
+    app.state.trail.stop()
     app.state.database.engine.dispose()

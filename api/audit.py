@@ -2,7 +2,6 @@
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,15 +31,24 @@ class Trail:
         self.database = database
         self.waiting: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self.users: set[str] = set()
+        self.over = threading.Event()
 
     def start(self) -> None:
-        """Writes until the process ends."""
+        """Writes until it is stopped."""
         threading.Thread(target=self._rounds, name="audit", daemon=True).start()
+
+    def stop(self) -> None:
+        """Writes a last time."""
+        self.over.set()
+        with suppress(*db.AWAY):
+            self.write()
 
     def add(self, caller: Caller, **what: Any) -> None:
         """A call that was answered."""
         log.info("audit", owner=caller.owner, key=caller.key_id, **what)
-        self._keep({"id": ids.new("audit"), "at": time.time(), "owner": caller.owner, "key_id": caller.key_id, **what})
+        self._keep(
+            {"id": ids.new("audit"), "at": datetime.now(UTC), "owner": caller.owner, "key_id": caller.key_id, **what}
+        )
 
     def write(self) -> int:
         """Writes what waits; answers how many rows. What cannot be written now waits on."""
@@ -50,7 +58,7 @@ class Trail:
             if rows or users:
                 with self.database.writing() as session:
                     for row in rows:
-                        session.execute(sa.insert(Audit).values({**row, "at": datetime.fromtimestamp(row["at"], UTC)}))
+                        session.execute(sa.insert(Audit).values(row))
                     for key_id in sorted(users):
                         keys.used(session, key_id)
         except db.AWAY:
@@ -71,8 +79,7 @@ class Trail:
             log.warning("audit_dropped")
 
     def _rounds(self) -> None:
-        while True:
-            time.sleep(PAUSE)
+        while not self.over.wait(PAUSE):
             try:
                 self.write()
             except Exception as error:  # the log has them

@@ -1,4 +1,5 @@
-"""JSON without its traps, and no query parameter that nobody asked for: a route class for every call."""
+"""A key before a body, JSON without its traps, and no query parameter that nobody asked for: a route class for every
+call."""
 
 import json
 import math
@@ -6,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from fastapi import params
+from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -13,6 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from api import access
 
 DEEPEST = 32
 """Arrays and objects within each other."""
@@ -44,8 +48,11 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         plain, deep = self._query()
+        guarded = _asks_who(self.dependant)
 
         async def strict(request: Request) -> Response:
+            if guarded:  # FastAPI reads the body before it asks any dependency
+                await access.admit(request)
             _check_query(request, plain, deep)
             if self.body_field:
                 _check_type(request)
@@ -58,6 +65,10 @@ class StrictRoute(APIRoute):
         fields = [field for field in get_flat_params(self.dependant) if isinstance(field.field_info, params.Query)]
         extra = (self.openapi_extra or {}).get("parameters", [])
         return {field.alias for field in fields}, {parameter["name"] for parameter in extra}
+
+
+def _asks_who(dependant: Dependant) -> bool:
+    return any(inner.call is access.caller or _asks_who(inner) for inner in dependant.dependencies)
 
 
 def _check_query(request: Request, plain: set[str], deep: set[str]) -> None:

@@ -16,14 +16,27 @@ from jobs.tables.every import METADATA
 from jobs.tables.jobs import File
 from jobs.tables.keys import Scope
 from tests.api.conftest import WINE
+from tests.servers import made
 
 Call = Callable[..., Any]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Empty: a file beside the artifacts."""
+    if request.param == "sqlite":
+        yield ""
+    else:
+        with made(request.getfixturevalue("postgres")) as url:
+            yield url
+
+
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+def guarded(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     folder = tmp_path_factory.mktemp("guarded")
-    app = create_app(Settings(data_dir=folder, require_keys=True, requests_per_second=10_000))
+    app = create_app(
+        Settings(data_dir=folder, database_url=database_url, require_keys=True, requests_per_second=10_000)
+    )
     METADATA.create_all(app.state.database.engine)
     yield app
     app.state.database.engine.dispose()
