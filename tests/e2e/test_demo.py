@@ -17,7 +17,7 @@ def test_a_killed_demo_goes_on_under_up(tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in LEASE.items():
         monkeypatch.setenv(name, value)
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps(digits(epochs=150)))
+    spec.write_text(json.dumps(digits(epochs=1000)))
     fitd, data = [sys.executable, "-m", "client"], ["--data-dir", str(tmp_path / "data")]
     command = [*fitd, "demo", "--spec", str(spec), "--to", str(tmp_path / "results"), *data]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:

@@ -13,7 +13,7 @@ from tests.fleet import Fleet, digits
 from tests.servers import made
 
 DATABASES = ["sqlite", "postgresql"]
-LONG = digits(epochs=120)
+LONG = digits(epochs=300)
 """A run of a few seconds that is saved every 100 steps."""
 SHORT = digits(epochs=2)
 

@@ -34,17 +34,17 @@ from tests.fleet import Fleet, digits
 from tests.servers import made
 
 SPECS: Mapping[str, Mapping[str, Any]] = {
-    "mlp": digits(epochs=60),
-    "ensemble": digits(epochs=30, ensemble={"members": 3}),
-    "mixup": digits(epochs=30, augment=[{"kind": "noise"}, {"kind": "mixup"}]),
-    "bf16": digits(epochs=20, precision="bf16"),
+    "mlp": digits(epochs=300),
+    "ensemble": digits(epochs=120, ensemble={"members": 3}),
+    "mixup": digits(epochs=120, augment=[{"kind": "noise"}, {"kind": "mixup"}]),
+    "bf16": digits(epochs=80, precision="bf16"),
     "cnn": digits(
-        epochs=8,
+        epochs=16,
         batch_size=64,
         model={"kind": "cnn", "channels": [4], "hidden": [16], "dropout": 0.1},
         checkpoint={"save_freq": 40},
     ),
-    "turned": digits(epochs=15, augment=[{"kind": "rotate"}, {"kind": "crop", "pixels": 1}]),
+    "turned": digits(epochs=60, augment=[{"kind": "rotate"}, {"kind": "crop", "pixels": 1}]),
 }
 """Runs of about two seconds each on a core of their own."""
 PARTS = {"FITD_STALL_SECONDS": "30"}

@@ -159,7 +159,7 @@ def test_row_19_writes_that_always_fail_end_the_job(fleet: Fleet, accepted: Acce
 def test_row_19_training_and_heartbeat_go_on_beside_a_slow_write(
     fleet: Fleet, accepted: Accepted, failing: Failing, point: str, seconds: int
 ) -> None:
-    spec = digits(epochs=150, checkpoint={"save_freq": "epoch"})
+    spec = digits(epochs=1000, checkpoint={"save_freq": "epoch"})
     accepted.expect(spec)
     folder = failing("worker", f"{point}:sleep{seconds}:1")
     job = accepted.submit(spec)

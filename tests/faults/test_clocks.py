@@ -10,7 +10,7 @@ from client.answers import Job
 from tests.faults.conftest import Accepted
 from tests.fleet import Fleet, digits, until
 
-LASTING = digits(epochs=300)
+LASTING = digits(epochs=1500)
 """Two of them at once run for longer than a lease."""
 SHIM = r"""
 #define _GNU_SOURCE

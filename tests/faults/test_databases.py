@@ -31,7 +31,7 @@ from tests.faults.wires import When, wire
 from tests.fleet import Fleet, digits, until
 from tests.servers import made, stopped
 
-STEADY = digits(epochs=300)
+STEADY = digits(epochs=1500)
 """It is still at it when the database comes back."""
 HOLDER = """
 import sys

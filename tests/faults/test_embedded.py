@@ -24,7 +24,7 @@ def embedded(tmp_path: Path) -> Iterator[Fleet]:
 @pytest.mark.timeout(300)
 def test_whatever_is_killed_under_up_nothing_is_lost(embedded: Fleet) -> None:
     accepted = Accepted(embedded, References(embedded))
-    spec = digits(epochs=300)
+    spec = digits(epochs=1500)
     accepted.expect(spec)
     job = accepted.submit(spec)
     for name in ("worker", "api", "broker"):

@@ -12,8 +12,8 @@ from client.errors import ApiError
 from tests.faults.conftest import Accepted
 from tests.fleet import Fleet, digits, until
 
-MIDDLE = digits(epochs=20)
-ENDLESS = digits(epochs=400)
+MIDDLE = digits(epochs=300)
+ENDLESS = digits(epochs=4000)
 KILLS = 10
 LATEST = 10.0
 """Seconds in which a child is gone: it is told politely first."""
