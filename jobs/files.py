@@ -32,6 +32,11 @@ def list_of(session: Session, job_id: str, kind: Kind) -> Sequence[File]:
     return session.scalars(query.order_by(File.step, File.name)).all()
 
 
+def paths(session: Session, job_id: str) -> set[str]:
+    """Keys of all a job's files in the artifact store."""
+    return set(session.scalars(sa.select(File.path).where(File.job_id == job_id)))
+
+
 def checkpoint(session: Session, job_id: str, checkpoint_id: str) -> File:
     """One checkpoint of a job.
 
@@ -70,6 +75,11 @@ def forget_behind(session: Session, job_id: str, step: int) -> list[str]:
     """Removes the checkpoints behind a step that a run goes on from; answers their keys in the artifact store."""
     gone = sa.delete(File).where(File.job_id == job_id, File.kind == "checkpoint", File.step > step)
     return list(session.scalars(gone.returning(File.path)))
+
+
+def forget_results(session: Session, job_id: str) -> None:
+    """Removes what a run delivered that did not come to an end of its own."""
+    session.execute(sa.delete(File).where(File.job_id == job_id, File.kind == "artifact"))
 
 
 def forget(session: Session, job_id: str, kind: Kind, name: str) -> list[str]:

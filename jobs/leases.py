@@ -171,9 +171,16 @@ def finish(
     if done:
         _end_attempt(session, job_id, attempt, exit or (error.code if error else status.value))
         files.forget(session, job_id, "checkpoint", files.RESUME)
+        if not _ended_itself(status, error):
+            files.forget_results(session, job_id)
         level = "error" if status is Status.FAILED else "info"
         events.append(session, job_id, status.value, message, level=level, data={"stop_reason": stop_reason})
     return done
+
+
+def _ended_itself(status: Status, error: Failure | None) -> bool:
+    """Whether the run went to its end, so that what it delivered is its result: else it was stopped in between."""
+    return status in (Status.SUCCEEDED, Status.TIMED_OUT) or (error is not None and error.error_class == "training")
 
 
 def release(

@@ -1,7 +1,7 @@
 """What the database is told of a run: batched, fenced, and insisted on when the database is away."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -140,7 +140,7 @@ class Record:
             self.best_file = file
         self._delete(superseded)
 
-    def _delete(self, paths: list[str]) -> None:
+    def _delete(self, paths: Iterable[str]) -> None:
         for path in paths:
             self.place.artifacts.delete(path)
 
@@ -156,7 +156,7 @@ class Record:
     ) -> None:
         """The job's one end."""
         self.flush()
-        kept = self.read(lambda session: files.list_of(session, self.job.id, "checkpoint"))
+        before = self.read(lambda session: files.paths(session, self.job.id))
         failpoints.reach("finish.begun")
         self._must(
             lambda session: leases.finish(
@@ -173,7 +173,7 @@ class Record:
             )
         )
         failpoints.reach("finish.committed")
-        self._delete([file.path for file in kept if file.name == files.RESUME])
+        self._delete(before - self.read(lambda session: files.paths(session, self.job.id)))
 
     def release(self, why: str, *, counted: bool, wait: float = 0.0) -> None:
         """Back to the queue, for so many seconds at least."""

@@ -61,7 +61,8 @@ def check(fleet: Fleet, accepted: Mapping[str, Outcome | None], seconds: float =
 
     Waits up to `seconds` for jobs to end.
     """
-    assert violations(fleet, accepted, seconds) == []
+    found = violations(fleet, accepted, seconds)
+    assert not found, "\n".join(found)
 
 
 def violations(fleet: Fleet, accepted: Mapping[str, Outcome | None], seconds: float) -> list[str]:

@@ -25,7 +25,7 @@ from client.answers import Job
 from jobs import migrate
 from jobs.settings import Settings
 from tests.api import server
-from tests.api.conftest import WINE
+from tests.api.conftest import HOME, WINE
 from tests.faults.conftest import SHORT, Accepted
 from tests.faults.wires import When, wire
 from tests.fleet import Fleet, digits, until
@@ -124,11 +124,19 @@ def test_row_15_a_connection_cut_in_a_commit(postgres: sa.Engine, tmp_path: Path
         assert (line.cuts, *retried(running.url, "cut", key)) == (1, again, 1)
 
 
-def fail_next_commit(app: FastAPI, when: When) -> None:
-    """The disk does not take it, or takes it and does not say so."""
+def fail_next_submit(app: FastAPI, when: When) -> None:
+    """The disk does not take its COMMIT, or takes it and does not say so."""
+    submits = []
 
-    @sa.event.listens_for(app.state.database.engine, "commit", once=True)
+    @sa.event.listens_for(app.state.database.engine, "before_cursor_execute")
+    def note(connection: sa.Connection, cursor: object, statement: str, *rest: object) -> None:
+        if statement.startswith("INSERT INTO jobs"):
+            submits.append(connection)
+
+    @sa.event.listens_for(app.state.database.engine, "commit")
     def fail(connection: sa.Connection) -> None:
+        if submits != [connection]:
+            return
         if when == "after":
             connection.exec_driver_sql("COMMIT")
         raise sa.exc.OperationalError("COMMIT", None, OSError(5, "Input/output error"))
@@ -139,9 +147,9 @@ def test_row_15_a_commit_that_fails_on_sqlite(tmp_path: Path, when: When, again:
     settings = Settings(data_dir=tmp_path)
     migrate.upgrade(settings.database)
     app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, HOME, raise_server_exceptions=False) as client:
         key = {"Idempotency-Key": str(uuid.uuid4())}
-        fail_next_commit(app, when)
+        fail_next_submit(app, when)
         first = client.post("/v1/jobs", json=WINE, headers=key)
         second = client.post("/v1/jobs", json=WINE, headers=key)
         statuses = [first.status_code, second.status_code]

@@ -210,6 +210,32 @@ def test_what_a_run_would_go_on_from_is_gone_with_its_end(database: db.Database)
         assert [one.name for one in files.list_of(session, job.id, "checkpoint")] == ["step"]
 
 
+UNFORESEEN = Failure(error_class="internal", code="internal_error", message="A defect.")
+NON_FINITE = Failure(error_class="training", code="non_finite", message="The loss is not finite.")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "left"),
+    [
+        (Status.SUCCEEDED, None, ["model"]),
+        (Status.TIMED_OUT, None, ["model"]),
+        (Status.FAILED, NON_FINITE, ["model"]),
+        (Status.FAILED, UNFORESEEN, []),
+        (Status.CANCELLED, None, []),
+    ],
+)
+def test_only_a_run_that_went_to_its_end_leaves_results(
+    database: db.Database, status: Status, error: Failure | None, left: list[str]
+) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.keep(session, job.id, 1, file(job, "model", kind="artifact"), 9)
+        if status is Status.CANCELLED:
+            store.cancel(session, "ann", job.id)
+        assert leases.finish(session, job.id, 1, status, "It ended.", usage=USAGE, error=error)
+        assert [one.name for one in files.list_of(session, job.id, "artifact")] == left
+
+
 def test_one_checkpoint_is_the_best(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:
