@@ -21,6 +21,7 @@ from api import telemetry, views
 from bench import filling, machine, pages
 from bench.filling import OWNER, POINTS, SPEC, Sizes
 from jobs import claims, datasets, db, events, history, listing, migrate, store
+from jobs.allowances import USUAL
 from jobs.listing import Filter
 from jobs.record import MetricPoint
 from jobs.states import Status
@@ -132,7 +133,7 @@ def _cases(database: db.Database, metered: str) -> dict[str, Case]:
 
 def _submit(database: db.Database) -> None:
     with database.writing() as session:
-        store.create(session, OWNER, SPEC, datasets.resolve(session, OWNER, SPEC))
+        store.create(session, OWNER, SPEC, datasets.resolve(session, OWNER, SPEC, USUAL))
 
 
 def _claim(database: db.Database) -> None:

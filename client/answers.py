@@ -188,6 +188,7 @@ class Estimate(Answer):
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     steps: int | None = None
+    points: int | None = None
     seconds: float | None = None
     confidence: str | float | None = None
 

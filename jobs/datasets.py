@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
-from jobs import db, errors, events, ids, profiles, rules, store
+from jobs import allowances, db, errors, events, ids, profiles, rules, store
+from jobs.allowances import USUAL, Allowance
 from jobs.record import Failure, Usage
 from jobs.spec.data import Builtin, GivenSplit, Rows, Upload
 from jobs.spec.data import Dataset as DatasetChoice
@@ -99,7 +100,8 @@ def claim(session: Session, worker: str, lease: float) -> Dataset | None:
     if dataset.deaths < MOST_DEATHS:
         return dataset
     text = f"{dataset.deaths} readers died over this file. Upload a smaller or simpler one."
-    settle(session, dataset.id, dataset.attempt, None, [], Failure(error_class="data", code="poison", message=text))
+    error = Failure(error_class="data", code="poison", message=text)
+    settle(session, dataset.id, dataset.attempt, None, [], error, USUAL)  # its jobs fail whatever they may take
     return claim(session, worker, lease)
 
 
@@ -117,6 +119,7 @@ def settle(
     profile: DatasetProfile | None,
     preview: list[dict[str, JsonValue]],
     error: Failure | None,
+    allowance: Allowance,
 ) -> bool:
     """The reader's verdict; every job that waited for it is resolved, or fails with the faults found. False if that is
     for another reader to do."""
@@ -133,7 +136,7 @@ def settle(
     if settled is None:
         return False
     for job in store.waiting_for(session, dataset_id):
-        _resolve(session, job)
+        _resolve(session, job, allowance)
     return True
 
 
@@ -160,19 +163,21 @@ def _is_for_newer(session: Session, dataset_id: str) -> bool:
     return session.scalar(sa.select(store.newer_waits(Dataset.id)).where(Dataset.id == dataset_id)) or False
 
 
-def resolve(session: Session, owner: str, spec: JobSpec) -> rules.Resolved | None:
+def resolve(session: Session, owner: str, spec: JobSpec, allowance: Allowance) -> rules.Resolved | None:
     """Everything that was left to the service, decided; None while a dataset is still being read.
 
     In a writing session the datasets stay as they are until the commit: a job that waits for one is seen when it is
     settled, and one that a job needs is not deleted.
 
     Raises:
-        SpecInvalid: with every fault, an unknown or invalid dataset included.
+        SpecInvalid: with every fault, an unknown or invalid dataset included, or what it would take too much of.
     """
-    return _resolved(session, owner, spec, "share" if session.info.get("writing") else None)
+    return _resolved(session, owner, spec, allowance, "share" if session.info.get("writing") else None)
 
 
-def _resolved(session: Session, owner: str, spec: JobSpec, lock: Lock | None) -> rules.Resolved | None:
+def _resolved(
+    session: Session, owner: str, spec: JobSpec, allowance: Allowance, lock: Lock | None
+) -> rules.Resolved | None:
     faults: list[errors.Fault] = []
     known: dict[str, DatasetProfile | None] = {}
     for pointer, choice in _choices(spec):
@@ -185,7 +190,9 @@ def _resolved(session: Session, owner: str, spec: JobSpec, lock: Lock | None) ->
         if faults := rules.faults(spec) + faults:
             raise errors.SpecInvalid(faults)
         return None
-    return rules.resolve(spec, profile, known.get("/split/test"))
+    resolved = rules.resolve(spec, profile, known.get("/split/test"))
+    allowances.check(resolved, allowance)
+    return resolved
 
 
 def _choices(spec: JobSpec) -> list[tuple[str, DatasetChoice]]:
@@ -206,10 +213,10 @@ def _profile(session: Session, owner: str, choice: DatasetChoice, lock: Lock | N
             return dataset.profile
 
 
-def _resolve(session: Session, job: Job) -> None:
+def _resolve(session: Session, job: Job, allowance: Allowance) -> None:
     try:
         # Of two datasets that are settled at once, the second sees both.
-        resolved = _resolved(session, job.owner, job.spec, None)
+        resolved = _resolved(session, job.owner, job.spec, allowance, None)
     except errors.SpecInvalid as error:
         text = "The spec does not fit its dataset: " + " ".join(fault.detail for fault in error.faults)
         failure = Failure(

@@ -23,6 +23,8 @@ EPOCH_SECONDS = 2e-3
 """Of the end of an epoch: order of rows, metrics, what is kept."""
 START_SECONDS = 0.5
 """Data, network and results."""
+LOGGED, MEASURED = 2, 8
+"""Metric values per logged step and, at most, per epoch."""
 PROCESS_BYTES = 400 * 1024**2
 """A training process before it has data."""
 
@@ -38,8 +40,10 @@ class Estimate(Entry):
     """Checkpoints that are kept, and the model."""
     steps: int
     """Optimizer steps at most."""
+    points: int
+    """Metric values on record at most."""
     seconds: float
-    """At most, on two CPU cores."""
+    """At most, on two CPU cores; never more than `max_time`."""
     confidence: Literal["low", "medium"]
     """`low` with convolutions, whose speed differs most between machines."""
 
@@ -48,6 +52,7 @@ def estimate(resolved: Resolved) -> Estimate:
     """From the layers' shapes and the rows of the profile."""
     spec, facts = resolved.spec, resolved.facts
     assert isinstance(spec.model, Sequential)
+    assert spec.log_every != "auto", "a resolved spec leaves nothing to guess"
     size = max(1, rows_at_most(spec.batch_size, facts.train_rows))
     length = batch.steps(spec, facts, size, has_batch_norm(spec.model.layers))
     head = Dense(units=1 if isinstance(spec.loss, Bce) else max(1, facts.outputs))
@@ -67,7 +72,8 @@ def estimate(resolved: Resolved) -> Estimate:
         memory_bytes=PROCESS_BYTES + FLOAT * 2 * rows * row_floats + of_models,
         disk_bytes=FLOAT * members * parameters * ((3 + states) * (spec.checkpoint.keep + 1) + 2),
         steps=length.total,
-        seconds=round(seconds, 3),
+        points=LOGGED * (length.total // spec.log_every) + MEASURED * spec.epochs,
+        seconds=round(min(seconds, spec.max_time or math.inf), 3),
         confidence="low" if any(isinstance(place.layer, Conv) for place in placed) else "medium",
     )
 

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from jobs.allowances import USUAL, Allowance
+
 
 def _listed(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
@@ -46,6 +48,14 @@ class Settings(BaseSettings):
     """Jobs of one owner that may wait in the queue."""
     max_stored_bytes: int = Field(default=100 * 1024**3, ge=1)
     """Of one owner's datasets together."""
+    max_job_memory_bytes: int = Field(default=USUAL.memory_bytes, ge=1)
+    """Of one job: by estimate when it is submitted, and held while it trains without a GPU."""
+    max_job_disk_bytes: int = Field(default=USUAL.disk_bytes, ge=1)
+    """Of one job's checkpoints and results, by estimate; no file of it becomes larger."""
+    max_job_seconds: float = Field(default=USUAL.seconds, gt=0)
+    """Of one job's active time, by estimate and while it trains: it ends then as by its own `max_time`."""
+    max_job_points: int = Field(default=USUAL.points, ge=1)
+    """Metric values of one job, by estimate."""
     docs: bool = True
     """Serves Swagger UI at `/docs`."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
@@ -110,6 +120,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """The artifact store's URL."""
         return self.artifacts_url or (self.data_dir / "artifacts").resolve().as_uri()
+
+    @property
+    def allowance(self) -> Allowance:
+        """What one job may take."""
+        return Allowance(self.max_job_memory_bytes, self.max_job_disk_bytes, self.max_job_seconds, self.max_job_points)
 
     @property
     def scratch(self) -> Path:

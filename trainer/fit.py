@@ -89,8 +89,9 @@ def fit(
     save_every = spec.checkpoint.save_freq if isinstance(spec.checkpoint.save_freq, int) else None
     used = max(state.seconds, background.seconds)
     began = time.monotonic() - used
-    deadline = math.inf if spec.max_time is None else began + spec.max_time
-    stop = _end(spec, state) or ("max_time" if spec.max_time is not None and used >= spec.max_time else None)
+    longest = min(spec.max_time or math.inf, background.most_seconds or math.inf)
+    deadline = began + longest
+    stop = _end(spec, state) or ("max_time" if used >= longest else None)
 
     def moment(report: Started | Progress | Finished) -> Moment:
         state.seconds = time.monotonic() - began

@@ -38,6 +38,7 @@ def train(pipe: Connection, order: str) -> None:
     def work() -> None:
         failpoints.reach("child.started")
         given = Order.model_validate_json(order)
+        _confine(given)
         torch.set_num_threads(given.threads)
         if torch.cuda.is_available():
             torch.cuda.set_device(given.slot % torch.cuda.device_count())
@@ -90,6 +91,14 @@ def _guarded(pipe: Connection, work: Callable[[], None]) -> None:
     pipe.close()
 
 
+def _confine(order: Order) -> None:
+    """What exceeds these limits fails with an error that can be classed. CUDA reserves more memory than there is."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (order.file_bytes, order.file_bytes))
+    if not torch.cuda.is_available():
+        resource.setrlimit(resource.RLIMIT_DATA, (order.memory_bytes, order.memory_bytes))
+
+
 def _step_forward() -> None:
     """Whom the kernel kills for want of memory is this process, not the worker nor the one that all are forked from."""
     with suppress(OSError):
@@ -105,6 +114,9 @@ def _classified(error: Exception) -> Failed:
             return Failed(error_class="spec", code=error.code, message=str(error))
         case RuntimeError() | MemoryError() if memory.ran_out(error):
             return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY, trace=trace)
+        case OSError() if error.errno == errno.EFBIG:
+            text = "The run wrote a larger file than a job may here: choose a smaller model."
+            return Failed(error_class="spec", code="takes_too_much", message=text, trace=trace)
         case OSError():
             text = f"The worker could not read or write a file ({type(error).__name__})."
             is_full = error.errno == errno.ENOSPC

@@ -34,6 +34,10 @@ class Order(Part):
     threads: int
     slot: int
     """Slots take GPUs in turn."""
+    memory_bytes: int
+    """That it may have where it trains without a GPU."""
+    file_bytes: int
+    """Of the largest file that it may write."""
 
 
 class Failed(Part):

@@ -74,13 +74,14 @@ def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | No
 
 
 def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None, killed: bool) -> None:
+    allowance = place.settings.allowance
     with place.database.writing() as session:
         match verdict:
             case None:
                 datasets.give_back(session, dataset.id, dataset.attempt, died=killed)
             case Read():
-                datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None)
+                datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None, allowance)
             case Failed():
                 error = Failure(error_class=verdict.error_class, code=verdict.code, message=verdict.message)
-                datasets.settle(session, dataset.id, dataset.attempt, None, [], error)
+                datasets.settle(session, dataset.id, dataset.attempt, None, [], error, allowance)
     log.info("dataset_read", verdict=verdict.kind if verdict else "given_back")

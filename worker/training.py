@@ -122,6 +122,7 @@ class Run:
             dataset_hash=self.job.dataset_hash,
             micro_batches=MICRO_BATCHES if self.job.oom_attempts else 1,
             seconds=self.job.usage.seconds,
+            most_seconds=self.place.settings.max_job_seconds,
         )
         order = Order(
             spec=spec,
@@ -131,6 +132,8 @@ class Run:
             resume=self._checkpoint(),
             threads=self.place.threads,
             slot=self.slot,
+            memory_bytes=self.place.settings.max_job_memory_bytes,
+            file_bytes=self.place.settings.max_job_disk_bytes,
         )
         return children.start("train", order.model_dump_json())
 

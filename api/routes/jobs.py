@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
 from jobs import datasets, db, estimate, failpoints, files, idempotency, ids, listing, queue, quotas, store
+from jobs.allowances import Allowance
 from jobs.spec.explained import Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Text
@@ -64,7 +65,7 @@ def create_job(
     idempotency_key: Key = None,
 ) -> schemas.Job:
     """Stores the job, resolved and explained, and rings for a worker. A dataset may still be `profiling`."""
-    asked = _Asked(owner, spec, idempotency_key, traceparent, settings.max_waiting_jobs)
+    asked = _Asked(owner, spec, idempotency_key, traceparent, settings.max_waiting_jobs, settings.allowance)
     try:
         shown, made = _submit(database, asked)
     except IntegrityError:  # another request with this key was first; now its job is there to be found
@@ -87,6 +88,7 @@ class _Asked(NamedTuple):
     key: str | None
     traceparent: str
     most_waiting: int
+    allowance: Allowance
 
 
 def _submit(database: db.Database, asked: _Asked) -> tuple[schemas.Job, bool]:
@@ -95,7 +97,7 @@ def _submit(database: db.Database, asked: _Asked) -> tuple[schemas.Job, bool]:
     with database.writing() as session:
         if asked.key and (known := idempotency.find(session, owner, asked.key, digest)):
             return views.job(session, store.get(session, owner, known)), False
-        resolved = datasets.resolve(session, owner, asked.spec)
+        resolved = datasets.resolve(session, owner, asked.spec, asked.allowance)
         job = store.create(session, owner, asked.spec, resolved, traceparent=asked.traceparent)
         quotas.check_waiting(session, owner, asked.most_waiting)
         if asked.key:
@@ -108,10 +110,12 @@ def _digest(spec: JobSpec) -> str:
 
 
 @router.post("/validate", responses=problems.documented(413, 415), summary="Check a spec")
-def validate_job(spec: Spec, owner: context.Owner, database: context.Database) -> schemas.Validation:
+def validate_job(
+    spec: Spec, owner: context.Owner, database: context.Database, settings: context.Settings
+) -> schemas.Validation:
     """A dry run: what every `auto` would become and why, what to look at, what it would cost. Stores nothing."""
     with database.reading() as session:
-        resolved = datasets.resolve(session, owner, spec)
+        resolved = datasets.resolve(session, owner, spec, settings.allowance)
     if resolved is None:
         text = "The dataset is still being read; ask again when it is ready."
         waiting = Notice(code="dataset_profiling", path="/dataset", message=text)
@@ -235,7 +239,7 @@ def retry_job(
     """A new job with the spec of one that ended without success, its `parent`. Repeating it gives the same new job."""
     with database.writing() as session:
         spec = store.get(session, owner, job_id).spec
-        job = store.retry(session, owner, job_id, datasets.resolve(session, owner, spec))
+        job = store.retry(session, owner, job_id, datasets.resolve(session, owner, spec, settings.allowance))
         quotas.check_waiting(session, owner, settings.max_waiting_jobs)
         shown = views.job(session, job)
     if shown.resolved_spec:

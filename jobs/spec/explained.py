@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from jobs.spec.values import Count, NonNegative, Part
+from jobs.spec.values import Count, NonNegative, Part, Positive
 
 
 class Decision(Part):
@@ -145,6 +145,8 @@ class Background(Part):
     The update is that of the whole batch."""
     seconds: NonNegative = 0.0
     """Active time of the attempts before, as far as it is known; they count towards the spec's `max_time`."""
+    most_seconds: Positive | None = None
+    """Active time that any job may take here."""
 
     def along(self, decisions: list[Decision]) -> "Background":
         """With what was decided where the run began, in place of what those rules decided in an earlier attempt."""

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobs import datasets, db, ids
+from jobs.allowances import USUAL
 from jobs.artifacts import Artifacts
 from jobs.profiles import builtin
 from jobs.record import Failure
@@ -38,7 +39,7 @@ def settle(database: db.Database, *, ready: bool = True) -> None:
         row = datasets.claim(session, "w", 30)
         assert row is not None
         profile = builtin()["iris"] if ready else None
-        datasets.settle(session, row.id, row.attempt, profile, [{"a": n} for n in range(30)], error)
+        datasets.settle(session, row.id, row.attempt, profile, [{"a": n} for n in range(30)], error, USUAL)
 
 
 def stored(tmp_path: Path) -> list[str]:

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from api import examples
 from jobs import artifacts, claims, datasets, db, files, leases
+from jobs.allowances import USUAL
 from jobs.profiles import builtin
 from jobs.record import Failure, Usage
 from jobs.spec.job import JobSpec
@@ -78,7 +79,7 @@ def test_a_job_waits_for_the_profile_of_its_dataset(client: TestClient, database
     with database.writing() as session:
         row = datasets.claim(session, "w", 30)
         assert row is not None
-        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None)
+        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None, USUAL)
     resolved = client.get(f"/v1/jobs/{waiting['id']}").json()
     assert resolved["resolved_spec"]["task"] == "classification"
 

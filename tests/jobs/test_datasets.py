@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import datasets, db, errors, profiles, store
+from jobs.allowances import USUAL
 from jobs.record import Failure
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
@@ -37,7 +38,7 @@ def read(database: db.Database, verdict: DatasetProfile | Failure = PROFILE) -> 
 
 def settled(session: sa.orm.Session, dataset: Dataset, verdict: DatasetProfile | Failure = PROFILE) -> bool:
     profile, error = (verdict, None) if isinstance(verdict, DatasetProfile) else (None, verdict)
-    return datasets.settle(session, dataset.id, dataset.attempt, profile, [{"x": 1.5}] if profile else [], error)
+    return datasets.settle(session, dataset.id, dataset.attempt, profile, [{"x": 1.5}] if profile else [], error, USUAL)
 
 
 def spec(*chosen: Dataset, target: str = "y") -> JobSpec:
@@ -49,7 +50,7 @@ def spec(*chosen: Dataset, target: str = "y") -> JobSpec:
 
 def submitted(database: db.Database, wanted: JobSpec) -> Job:
     with database.writing() as session:
-        return store.create(session, "ann", wanted, datasets.resolve(session, "ann", wanted))
+        return store.create(session, "ann", wanted, datasets.resolve(session, "ann", wanted, USUAL))
 
 
 def now(database: db.Database, dataset: Dataset) -> Dataset:
@@ -225,7 +226,7 @@ def test_a_job_made_while_its_dataset_is_settled_does_not_wait_for_ever(database
 def test_a_spec_on_an_unknown_dataset_is_refused(database: db.Database) -> None:
     dataset = uploaded(database, owner="bob")
     with database.reading() as session, pytest.raises(errors.SpecInvalid) as caught:
-        datasets.resolve(session, "ann", spec(dataset))
+        datasets.resolve(session, "ann", spec(dataset), USUAL)
     assert [(fault.pointer, fault.code) for fault in caught.value.faults] == [("/dataset", "not_found")]
 
 

@@ -33,6 +33,7 @@ from jobs import (
     waiting,
     webhooks,
 )
+from jobs.allowances import USUAL
 from jobs.listing import Filter
 from jobs.record import MetricPoint, Usage
 from jobs.states import Status
@@ -150,7 +151,7 @@ def owners_acts(job: Job) -> dict[str, Callable[[Session], object]]:
         "get": lambda session: store.get(session, OWNER, job.id),
         "position": lambda session: waiting.positions(session, one),
         "show": lambda session: views.job(session, job),
-        "submit": lambda session: store.create(session, OWNER, spec, datasets.resolve(session, OWNER, spec)),
+        "submit": lambda session: store.create(session, OWNER, spec, datasets.resolve(session, OWNER, spec, USUAL)),
         "idempotency": lambda session: idempotency.find(session, OWNER, "key", "00"),
         "metrics": lambda session: history.read(session, job.id, None, 3, 9),
         "events": lambda session: events.page(session, job.id, 0, 100),

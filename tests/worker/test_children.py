@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.spec.explained import UNKNOWN
+from jobs.spec.explained import UNKNOWN, Background
 from tests.trainer.samples import resolved
 from trainer.reports import Finished, Progress, Saved, Started
 from worker import children
@@ -38,8 +38,25 @@ def started() -> Iterator[list[Child]]:
         child.kill()
 
 
-def train(started: list[Child], folder: Path, **changes: Any) -> Child:
-    order = Order(spec=resolved(**changes), background=UNKNOWN, files={}, folder=folder, resume=None, threads=1, slot=0)
+def train(
+    started: list[Child],
+    folder: Path,
+    memory: int = MEMORY,
+    largest: int = MEMORY,
+    background: Background = UNKNOWN,
+    **changes: Any,
+) -> Child:
+    order = Order(
+        spec=resolved(**changes),
+        background=background,
+        files={},
+        folder=folder,
+        resume=None,
+        threads=1,
+        slot=0,
+        memory_bytes=memory,
+        file_bytes=largest,
+    )
     started.append(children.start("train", order.model_dump_json()))
     return started[-1]
 
@@ -107,6 +124,29 @@ def test_a_fault_in_the_data_is_said_without_a_trace(started: list[Child], tmp_p
     failed = next(news for news in heard if isinstance(news, Failed))
     assert (failed.error_class, failed.code) == ("data", "data_invalid")
     assert "training rows" in failed.message
+
+
+def failure(heard: list[News]) -> tuple[str, str]:
+    """Class and code."""
+    (failed,) = [news for news in heard if isinstance(news, Failed)]
+    return failed.error_class, failed.code
+
+
+def test_a_run_gets_no_more_memory_than_it_may_have(started: list[Child], tmp_path: Path) -> None:
+    wide = {"kind": "mlp", "hidden": [8192, 8192]}  # 270 MB of weights
+    heard = everything(train(started, tmp_path, memory=600 * 2**20, model=wide, epochs=1))
+    assert failure(heard) == ("oom", "out_of_memory")
+
+
+def test_a_run_writes_no_larger_file_than_it_may(started: list[Child], tmp_path: Path) -> None:
+    heard = everything(train(started, tmp_path, largest=20_000, model={"kind": "mlp", "hidden": [256]}, epochs=1))
+    assert failure(heard) == ("spec", "takes_too_much")
+
+
+def test_a_run_takes_no_more_time_than_any_may(started: list[Child], tmp_path: Path) -> None:
+    heard = everything(train(started, tmp_path, background=Background(most_seconds=0.5), epochs=100_000))
+    (finished,) = [news for news in heard if isinstance(news, Finished)]
+    assert finished.stop_reason == "max_time"
 
 
 def test_a_file_is_read_to_a_profile(started: list[Child], tmp_path: Path) -> None:
