@@ -20,8 +20,6 @@ from jobs.tables.keys import Scope
 REMEMBERED = 5.0
 """Seconds for which a key that was right is not looked up again, nor seen to be revoked."""
 MOST_REMEMBERED = 10_000
-WRONG_PER_MINUTE = 20
-"""Wrong keys from one address; then none from there is looked at until the minute is over."""
 LOCAL = Caller(owner="local", scope="admin", key_id=None)
 BEARER = HTTPBearer(auto_error=False, description="A key: `fitd_…`. Not needed on a service of one machine.")
 
@@ -97,7 +95,8 @@ class Gate:
             return found
         if not token:
             raise errors.Unauthorized
-        guesses = self.guesses.get(address) or Bucket(WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
+        most = self.settings.wrong_keys_per_minute
+        guesses = self.guesses.get(address) or Bucket(most / 60, most)
         _remember(self.guesses, address, guesses)
         if wait := guesses.take(now):
             raise errors.TooMany(wait)

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Keys are needed on loopback, too."""
     requests_per_second: float = Field(default=50, gt=0)
     """Of one owner, by one api process, on average; twice as many may come at once. Without keys there is no limit."""
+    wrong_keys_per_minute: int = Field(default=20, ge=1)
+    """From one address; then no new key from there is looked at until the minute is over."""
     max_waiting_jobs: int = Field(default=10_000, ge=1)
     """Jobs of one owner that may wait in the queue."""
     max_stored_bytes: int = Field(default=100 * 1024**3, ge=1)
