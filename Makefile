@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published soak constraints clean
+.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published soak audit sbom constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -48,6 +48,14 @@ bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
 
 soak: $(VENV)/dev ## half an hour of random faults, seeded, then whether every promise held
 	$(BIN)/python -m tests.faults.soak
+
+audit: $(VENV)/uv ## known vulnerabilities in what constraints.txt names
+	$(UV) tool run --from pip-audit==2.10.1 pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+sbom: $(VENV)/uv ## what an installation is made of, as CycloneDX, into build/sbom.json
+	@mkdir -p build
+	$(UV) tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-file build/sbom.json constraints.txt
 
 constraints: $(VENV)/uv ## renew the versions that everything is tested with
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \

@@ -8,6 +8,7 @@ import prometheus_client
 import uvicorn
 
 from api.app import create_app
+from api.guard import GuardedProtocol
 from jobs import logs, migrate, settings
 
 
@@ -36,7 +37,7 @@ def main() -> None:
         app,
         host=chosen.host,
         port=chosen.port,
-        http="httptools",  # h11 takes a request with both Content-Length and Transfer-Encoding
+        http=GuardedProtocol,  # of httptools: h11 takes a request with both Content-Length and Transfer-Encoding
         ws="none",
         log_config=None,
         access_log=False,

@@ -40,8 +40,8 @@ class Bound:
 
 
 class Overload:
-    """ASGI middleware. A request takes a place once its body is here, and gives it back with its answer; an event
-    stream takes one of its own."""
+    """ASGI middleware. A request takes a place once its body is here, and gives it back with its answer, of a long one
+    with the first part: how slowly somebody reads is nobody else's concern. An event stream takes one of its own."""
 
     def __init__(self, app: ASGIApp, requests: int, streams: int) -> None:
         self.app = app
@@ -54,11 +54,17 @@ class Overload:
         headers = Headers(scope=scope)
         live = scope["path"].endswith("/events") and "text/event-stream" in headers.get("accept", "")
         bound = self.streams if live else self.requests
+
+        async def sending(message: Message) -> None:
+            if message.get("more_body") and not live:
+                places.close()
+            await send(message)
+
         with ExitStack() as places:
             if scope["method"] in ("POST", "PATCH") and _has_body(headers):
-                await self.app(scope, _Body(receive, bound, places).receive, send)
+                await self.app(scope, _Body(receive, bound, places).receive, sending)
             elif bound.take(places):
-                await self.app(scope, receive, send)
+                await self.app(scope, receive, sending)
             else:
                 code, detail = problems.BY_STATUS[503]
                 busy = problems.answer(Request(scope), 503, code, detail, problems.RETRY_AFTER)

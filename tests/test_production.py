@@ -79,6 +79,7 @@ def test_every_secret_has_a_place_in_the_example() -> None:
 def test_a_container_can_do_little_harm(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
+    assert service["pids_limit"] <= 1024
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
 
@@ -172,6 +173,12 @@ def test_the_proxy_says_when_the_api_is_away(proxy: str) -> None:
     answer = httpx2.get(f"{proxy}/v1/jobs")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
     assert (answer.headers["retry-after"], answer.json()["code"]) == ("5", "unavailable")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+def test_the_proxy_keeps_to_itself_what_is_for_operators(proxy: str, path: str) -> None:
+    answer = httpx2.get(proxy + path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 def test_the_proxy_refuses_what_is_too_large_before_it_is_sent(proxy: str) -> None:
