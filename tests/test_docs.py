@@ -218,6 +218,16 @@ def test_the_metrics_are_all_there() -> None:
     assert set(re.findall(r'"(fitd_\w+)"', (ROOT / "api/telemetry.py").read_text())) <= words(OPERATIONS)
 
 
+def test_every_attack_has_its_test() -> None:
+    named = re.findall(r"`(\S+\.py)::(\w+)`", (ROOT / "docs/security.md").read_text())
+    assert len(named) > 30
+    assert [
+        f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / "tests" / file).read_text()
+    ] == []
+    rooms = {path.name for path in (ROOT / "tests/attacks").glob("test_*.py")}
+    assert rooms - {Path(file).name for file, _ in named} <= {"test_audit.py"}
+
+
 def test_the_failpoints_are_all_there() -> None:
     rooms = [ROOT / name for name in ("api", "jobs", "worker", "trainer")]
     source = "".join(path.read_text() for room in rooms for path in room.rglob("*.py"))
