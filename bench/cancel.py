@@ -33,7 +33,7 @@ def main() -> None:
 
 def _cancelled(fleet: Fleet, rng: random.Random) -> float:
     job = fleet.client.submit(ENDLESS)
-    fleet.child()
+    until(lambda: fleet.client.job(job.id).progress)
     time.sleep(rng.uniform(0, 2))
     began = time.monotonic()
     fleet.client.cancel(job.id)

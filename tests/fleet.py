@@ -142,8 +142,14 @@ class Fleet:
 
     def child(self) -> int:
         """The one process that trains, once there is one."""
-        until(lambda: len(self.children()) == 1)
-        return self.children()[0]
+        seen: list[int] = []
+
+        def is_alone() -> bool:
+            seen[:] = self.children()
+            return len(seen) == 1
+
+        until(is_alone)
+        return seen[0]
 
     def _trains(self, entry: Path) -> bool:
         try:
