@@ -37,7 +37,7 @@ class References:
         """What this spec comes to if nobody disturbs it."""
         key = fingerprint(JobSpec.model_validate(dict(spec)))
         if key not in self.known:
-            job = self.fleet.client.wait(self.fleet.client.submit(spec).id, timeout=120)
+            job = self.fleet.client.wait(self.fleet.client.submit(spec).id, timeout=300)
             assert job.status == "succeeded"
             self.known[key] = outcome(self.fleet, job)
         return self.known[key]

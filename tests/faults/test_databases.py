@@ -91,7 +91,7 @@ def problem(answer: httpx2.Response) -> tuple[int, str, str | None, str]:
 AWAY = (503, "database_unavailable", "2", "application/problem+json")
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_row_14_a_run_goes_on_while_the_database_is_away(
     fleet: Fleet, accepted: Accepted, outage: Outage, seconds: int
 ) -> None:

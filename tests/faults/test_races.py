@@ -13,7 +13,7 @@ from tests.faults.conftest import Accepted
 from tests.fleet import Fleet, digits, until
 
 MIDDLE = digits(epochs=300)
-ENDLESS = digits(epochs=4000)
+ENDLESS = digits(epochs=1500)
 KILLS = 10
 LATEST = 10.0
 """Seconds in which a child is gone: it is told politely first."""
