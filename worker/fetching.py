@@ -4,8 +4,9 @@ parsed here: readers do that, where nothing can be reached."""
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
+import obstore
 import structlog
 
 from jobs import datasets, db, errors, ids, imports, queue
@@ -25,11 +26,6 @@ REST = 15.0
 """Seconds until a file is tried again where the fault was not its own."""
 PASSING = frozenset({"timeout", "connection_failed", "bad_answer", "answered_408", "answered_425", "answered_429"})
 """What may be otherwise a while later; so may every status from 500."""
-MEND = (
-    "Nothing could be fetched from this URL. It must be https to a public host, on the port {ports}, and must answer "
-    "GET within {seconds:g} seconds, without a login, with status 200 and the file, after at most {hops} redirects to "
-    "such addresses. Mend it and import it again, or upload the file."
-)
 
 
 class Interrupted(Exception):
@@ -68,7 +64,8 @@ def fetch_next(place: Place, policy: Policy | None = None) -> bool:
         try:
             _fetch(place, chosen, taken, key)
         finally:
-            place.artifacts.delete(key)
+            with suppress(obstore.exceptions.BaseError):  # what stays behind is an orphan, and removed as one
+                place.artifacts.delete(key)
     return True
 
 
@@ -159,8 +156,17 @@ def _unfetched(place: Place, policy: Policy, taken: Dataset, code: str) -> None:
     elif code == "too_large":
         _fail(place, taken, "too_large", f"A dataset may have at most {place.settings.max_upload_bytes} bytes.")
     else:
-        ports = ", ".join(map(str, sorted(policy.ports)))
-        _fail(place, taken, "fetch_failed", MEND.format(ports=ports, seconds=policy.seconds, hops=outbound.HOPS))
+        _fail(place, taken, "fetch_failed", mend(policy))
+
+
+def mend(policy: Policy) -> str:
+    """What an address must be like, for whoever gave one that is not."""
+    ports = ", ".join(map(str, sorted(policy.ports)))
+    return (
+        f"Nothing could be fetched from this URL. It must be https to a public host, on one of the ports {ports}, and "
+        f"must answer GET within {policy.seconds:g} seconds, without a login, with status 200 and the file, after at "
+        f"most {outbound.HOPS} redirects to such addresses. Mend it and import it again, or upload the file."
+    )
 
 
 def _fail(place: Place, taken: Dataset, code: str, text: str) -> None:
