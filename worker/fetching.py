@@ -83,12 +83,13 @@ def _fetch(place: Place, policy: Policy, taken: Dataset, key: str) -> None:
         if size:
             _keep(place, taken, key, size, sha256)
         else:
-            _fail(place, taken, "data_invalid", "The file is empty; import one with data.")
+            text = "The file is empty; import one with data."
+            _fail(place, taken, Failure(error_class="data", code="data_invalid", message=text))
     except OutboundError as error:
         log.info("fetch_tried", error=error.code)
         _unfetched(place, policy, taken, error.code)
     except errors.LimitReached as error:
-        _fail(place, taken, "limit_reached", str(error))
+        _fail(place, taken, Failure(error_class="data", code="limit_reached", message=str(error)))
     except Interrupted:
         with place.database.writing() as session:
             datasets.give_back(session, taken.id, taken.attempt)
@@ -154,9 +155,10 @@ def _unfetched(place: Place, policy: Policy, taken: Dataset, code: str) -> None:
         with place.database.writing() as session:
             imports.postpone(session, taken, pause, failed=True)
     elif code == "too_large":
-        _fail(place, taken, "too_large", f"A dataset may have at most {place.settings.max_upload_bytes} bytes.")
+        text = f"A dataset may have at most {place.settings.max_upload_bytes} bytes."
+        _fail(place, taken, Failure(error_class="data", code="too_large", message=text))
     else:
-        _fail(place, taken, "fetch_failed", mend(policy))
+        _fail(place, taken, Failure(error_class="data", code="fetch_failed", message=mend(policy)))
 
 
 def mend(policy: Policy) -> str:
@@ -169,7 +171,6 @@ def mend(policy: Policy) -> str:
     )
 
 
-def _fail(place: Place, taken: Dataset, code: str, text: str) -> None:
-    failure = Failure(error_class="data", code=code, message=text)
+def _fail(place: Place, taken: Dataset, failure: Failure) -> None:
     with place.database.writing() as session:
         datasets.settle(session, taken.id, taken.attempt, None, [], failure)
