@@ -1,114 +1,16 @@
-"""Addresses that lead elsewhere than they seem to, names that change their meaning, servers that never end: nothing of
-it reaches an inner network, occupies a worker for long, or tells what answers where.
+"""Addresses that lead elsewhere than they seem to, and names that change their meaning: nothing of it is called."""
 
-The rules are those of production. A test only says which name server is asked, whose certificates count, that the one
-address 127.0.0.1 stands for a public one, and which port a public server has; all else of 127.0.0.0/8 stays inside.
-"""
-
-import hashlib
-import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from ipaddress import IPv4Network, ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from jobs import artifacts, datasets, db, deliveries, imports, webhooks
-from jobs.settings import Settings
-from jobs.tables.datasets import Dataset
-from jobs.tables.every import METADATA
-from jobs.tables.webhooks import Delivery, Webhook
-from tests.attacks import hostile
-from tests.attacks.hostile import GARBAGE, SILENT, Names, names
-from tests.worker.certificates import certified
-from tests.worker.receivers import Act, Receiver, drip, nonsense, receiving, status
-from worker import delivering, fetching, outbound
+from tests.attacks.calls import CSV, INNER, INSIDE, OUTSIDE, WAYS, Contexts, Rules, outcome
+from tests.attacks.hostile import GARBAGE, SILENT, names
+from tests.worker.receivers import Act, receiving, status
+from worker import outbound
 from worker.outbound import Policy
 from worker.place import Place
-
-CSV = b"a,b\n1,2\n"
-OUTSIDE, INSIDE = "127.0.0.1", "127.0.0.2"
-LOOPBACK = IPv4Network("127.0.0.0/8")
-DENIED = [network for network in outbound.DENIED if network != LOOPBACK]
-DENIED += LOOPBACK.address_exclude(IPv4Network(OUTSIDE))
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
-WAYS = ("import", "webhook")
-INNER = {"import": "fetch_failed", "webhook": "not_allowed"}
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[db.Database]:
-    found = db.connect(f"sqlite:///{tmp_path_factory.mktemp('own') / 'fitd.db'}")
-    METADATA.create_all(found.engine)
-    yield found
-    found.engine.dispose()
-
-
-@pytest.fixture
-def here(own: db.Database, tmp_path: Path) -> Iterator[Place]:
-    """A worker's, with nothing to do."""
-    settings = Settings(data_dir=tmp_path, max_upload_bytes=1_000_000, max_stored_bytes=1_500_000)
-    yield Place(settings, own, artifacts.connect(settings.artifacts))
-    with own.writing() as session:
-        for table in (Delivery, Webhook, Dataset):
-            session.execute(sa.delete(table))
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
-    """Of all public servers, and who trusts them."""
-    return certified(tmp_path_factory.mktemp("tls"), "good.example", "rebinding.example", "other.example")
-
-
-@pytest.fixture
-def rules(tls: Contexts) -> Callable[..., Policy]:
-    """Those for the ports of these servers and the names of this name server."""
-
-    def rules(names: Names, *servers: Receiver) -> Policy:
-        ports = {server.port for server in servers}
-        return Policy(seconds=1, resolve=names.look_up, tls=tls[1], denied=DENIED, ports=ports)
-
-    return rules
-
-
-def settled(here: Place, url: str, policy: Policy) -> Dataset:
-    """A dataset after all tries to fetch it."""
-    with here.database.writing() as session:
-        made = imports.create(session, "ann", "set.csv", url)
-    for _ in range(len(imports.PAUSES) + 1):
-        hurry(here.database)
-        fetching.fetch_next(here, policy)
-    with here.database.reading() as session:
-        return datasets.get(session, "ann", made.id)
-
-
-def hurry(database: db.Database) -> None:
-    with database.writing() as session:
-        session.execute(sa.update(Dataset).where(Dataset.status == "fetching").values(fetch_at=db.now(-1)))
-
-
-def outcome(here: Place, way: str, url: str, policy: Policy) -> str:
-    """What an owner is told of a call."""
-    if way == "import":
-        found = settled(here, url, policy)
-        return found.error.code if found.error else found.status
-    with here.database.writing() as session:
-        webhook = webhooks.create(session, "ann", url, webhooks.TERMINAL, None)
-        deliveries.test(session, "ann", webhook.id)
-    delivering.deliver_due(here, policy)
-    with here.database.reading() as session:
-        (delivery,) = deliveries.page(session, "ann", webhook.id, None, 9)
-    return delivery.error or delivery.status
-
-
-def stored(here: Place) -> list[str]:
-    assert here.artifacts.root is not None
-    return sorted(path.name for path in here.artifacts.root.rglob("*") if path.is_file())
-
 
 # What is no address is refused at once
 
@@ -229,9 +131,7 @@ NAMES: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("attack", NAMES)
-def test_a_name_that_means_an_inner_address_is_not_called(
-    here: Place, rules: Callable[..., Policy], attack: str, way: str
-) -> None:
+def test_a_name_that_means_an_inner_address_is_not_called(here: Place, rules: Rules, attack: str, way: str) -> None:
     with (
         names(good_example=NAMES[attack]) as server,
         receiving(status(200, CSV), host=INSIDE) as inner,
@@ -244,7 +144,7 @@ def test_a_name_that_means_an_inner_address_is_not_called(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_name_that_changes_its_meaning_is_called_where_it_was_checked(
-    here: Place, rules: Callable[..., Policy], tls: Contexts, way: str
+    here: Place, rules: Rules, tls: Contexts, way: str
 ) -> None:
     with (
         names(rebinding_example=[[OUTSIDE], [INSIDE]]) as server,
@@ -259,7 +159,7 @@ def test_a_name_that_changes_its_meaning_is_called_where_it_was_checked(
 
 
 def test_a_name_that_changes_its_meaning_between_two_hops_is_not_called(
-    here: Place, rules: Callable[..., Policy], tls: Contexts
+    here: Place, rules: Rules, tls: Contexts
 ) -> None:
     with (
         names(rebinding_example=[[OUTSIDE], [INSIDE]]) as server,
@@ -299,7 +199,7 @@ def moved(to: str, port: int) -> Act:
 
 @pytest.mark.parametrize("attack", REDIRECTS)
 def test_a_redirect_leads_nowhere_where_the_first_address_may_not(
-    here: Place, rules: Callable[..., Policy], tls: Contexts, attack: str
+    here: Place, rules: Rules, tls: Contexts, attack: str
 ) -> None:
     with (
         names(good_example=[[OUTSIDE]], inner_example=[[INSIDE]]) as server,
@@ -315,7 +215,7 @@ def test_a_redirect_leads_nowhere_where_the_first_address_may_not(
     assert {seen.path for seen in outer.seen} == {"/"}
 
 
-def test_redirects_in_a_circle_end(here: Place, rules: Callable[..., Policy], tls: Contexts) -> None:
+def test_redirects_in_a_circle_end(here: Place, rules: Rules, tls: Contexts) -> None:
     with names(good_example=[[OUTSIDE]]) as server, receiving(status(307, Location="/"), tls=tls[0]) as outer:
         assert outcome(here, "import", f"https://good.example:{outer.port}/", rules(server, outer)) == "fetch_failed"
     assert len(outer.seen) == outbound.HOPS + 1
@@ -323,7 +223,7 @@ def test_redirects_in_a_circle_end(here: Place, rules: Callable[..., Policy], tl
 
 def test_nothing_of_ours_goes_along(
     here: Place,
-    rules: Callable[..., Policy],
+    rules: Rules,
     tls: Contexts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -340,114 +240,3 @@ def test_nothing_of_ours_goes_along(
     seen = [{**call.headers, "host": call.headers["host"].partition(":")[0]} for call in (*first.seen, *last.seen)]
     common = {"user-agent": "fitd", "accept-encoding": "identity"}
     assert seen == [{"host": "good.example", **common}, {"host": "other.example", **common}]
-
-
-# What answers
-
-BODIES: dict[str, tuple[Act, str]] = {
-    "endless": (hostile.ENDLESS, "too_large"),
-    "a promise of ten terabytes": (hostile.PROMISING, "too_large"),
-    "a promise of 5000 digits": (hostile.BOASTING, "fetch_failed"),
-    "a byte at a time": (hostile.DRIPPING, "fetch_failed"),
-    "a header, a byte at a time": (drip, "fetch_failed"),
-    "headers without end": (hostile.HEADERS, "fetch_failed"),
-    "a header without end": (hostile.ONE_HEADER, "fetch_failed"),
-    "a chunk's size without end": (hostile.CHUNK_SIZE, "fetch_failed"),
-    "trailers without end": (hostile.TRAILERS, "fetch_failed"),
-    "continues": (hostile.CONTINUING, "fetch_failed"),
-    "cut off": (hostile.CUT_OFF, "fetch_failed"),
-    "two lengths": (hostile.TWO_LENGTHS, "fetch_failed"),
-    "no http": (nonsense, "fetch_failed"),
-    "empty": (status(200), "data_invalid"),
-    "no content": (status(204), "fetch_failed"),
-    "a part": (status(206, CSV), "fetch_failed"),
-    "a login": (status(401, CSV, WWW_Authenticate="Basic"), "fetch_failed"),
-    "an error": (status(500, CSV), "fetch_failed"),
-}
-
-
-@pytest.mark.parametrize("attack", BODIES)
-def test_an_answer_that_is_no_file_costs_little_and_leaves_nothing(
-    here: Place, rules: Callable[..., Policy], tls: Contexts, attack: str
-) -> None:
-    act, code = BODIES[attack]
-    with names(good_example=[[OUTSIDE]]) as server, receiving(act, tls=tls[0]) as outer:
-        policy = replace(rules(server, outer), seconds=0.4)
-        assert outcome(here, "import", f"https://good.example:{outer.port}/", policy) == code
-    assert 1 <= len(outer.seen) <= len(imports.PAUSES) + 1
-    assert stored(here) == []
-
-
-@pytest.mark.parametrize("attack", ["a header, a byte at a time", "headers without end", "continues", "no http"])
-def test_a_receiver_that_never_answers_is_left(
-    here: Place, rules: Callable[..., Policy], tls: Contexts, attack: str
-) -> None:
-    with names(good_example=[[OUTSIDE]]) as server, receiving(BODIES[attack][0], tls=tls[0]) as outer:
-        policy = replace(rules(server, outer), seconds=0.4)
-        assert outcome(here, "webhook", f"https://good.example:{outer.port}/", policy) in ("timeout", "bad_answer")
-
-
-def test_a_bomb_is_not_unpacked(here: Place, rules: Callable[..., Policy], tls: Contexts) -> None:
-    packed = status(200, hostile.BOMB, **{"Content-Encoding": "gzip"})
-    with names(good_example=[[OUTSIDE]]) as server, receiving(packed, tls=tls[0]) as outer:
-        found = settled(here, f"https://good.example:{outer.port}/", rules(server, outer))
-    assert (found.bytes, found.sha256) == (len(hostile.BOMB), hashlib.sha256(hostile.BOMB).hexdigest())
-    assert stored(here) == [found.sha256]
-
-
-def test_who_has_stored_enough_imports_no_more(here: Place, rules: Callable[..., Policy], tls: Contexts) -> None:
-    acts = [status(200, bytes([65 + n]) * 700_000) for n in range(3)]
-    with names(good_example=[[OUTSIDE]]) as server, receiving(*acts, tls=tls[0]) as outer:
-        url, policy = f"https://good.example:{outer.port}/", rules(server, outer)
-        told = [outcome(here, "import", f"{url}{n}", policy) for n in range(3)]
-    assert told == ["profiling", "profiling", "limit_reached"]
-    assert len(stored(here)) == 2
-
-
-# What an owner learns
-
-
-def test_all_that_could_tell_what_answers_where_is_told_alike(
-    here: Place, rules: Callable[..., Policy], tls: Contexts
-) -> None:
-    zone: Any = {"good_example": [[OUTSIDE]], "inner_example": [[INSIDE]], "other_example": [[OUTSIDE]]}
-    acts = [status(404, b"secret words"), status(403, b"secret"), status(302, Location="https://inner.example/")]
-    with receiving(status(200)) as gone:
-        closed = gone.port
-    with names(**zone) as server, receiving(*acts, drip, tls=tls[0]) as outer, receiving(nonsense) as plain:
-        policy = replace(rules(server, outer, plain, gone), seconds=0.3)
-        hosts = ["good.example", "good.example", "good.example", "good.example", "inner.example", "nobody.example"]
-        urls = [f"https://{host}:{outer.port}/{n}" for n, host in enumerate(hosts)]
-        urls += [f"https://good.example:{closed}/", f"https://good.example:{plain.port}/"]
-        urls += [f"https://{INSIDE}:{outer.port}/", f"https://{INSIDE}:{closed}/"]
-        found = [settled(here, url, policy) for url in urls]
-    assert len({repr((one.status, one.error, one.bytes, one.sha256, one.preview)) for one in found}) == 1
-    assert found[0].error is not None
-    assert found[0].error.message == fetching.mend(policy)
-
-
-def test_an_inner_address_is_refused_in_the_same_time_whoever_is_there(
-    here: Place, rules: Callable[..., Policy]
-) -> None:
-    """In one try, before anything is called: an open port, a closed one and a name that there is not."""
-    with (
-        names(inner_example=[[INSIDE]]) as server,
-        receiving(status(200, CSV), host=INSIDE) as inner,
-        receiving(status(200), host=INSIDE) as gone,
-    ):
-        policy = rules(server, inner, gone)
-        for host, port in (("inner.example", inner.port), ("inner.example", gone.port), ("nobody.example", inner.port)):
-            with here.database.writing() as session:
-                made = imports.create(session, "ann", "set.csv", f"https://{host}:{port}/")
-            assert fetching.fetch_next(here, policy)
-            with here.database.reading() as session:
-                found = datasets.get(session, "ann", made.id)
-            assert (found.status, found.attempt, found.fetch_tries) == ("invalid", 1, 0)
-    assert (inner.callers, gone.callers) == (0, 0)
-
-
-@pytest.mark.parametrize("network", ["127.0.0.2/32", "127.0.0.0/8"])
-def test_an_operators_own_network_is_the_one_exception(here: Place, network: str) -> None:
-    with receiving(status(200, CSV), host=INSIDE) as inner:
-        policy = Policy([ip_network(network)])
-        assert outcome(here, "import", f"http://{INSIDE}:{inner.port}/", policy) == "profiling"
