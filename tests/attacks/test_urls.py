@@ -58,7 +58,8 @@ def test_what_is_no_address_is_refused_and_not_repeated(client: TestClient, ann:
     for path in ("/v1/datasets", "/v1/webhooks"):
         answer = client.post(path, json={"url": MALFORMED[attack]}, headers=ann)
         assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, ["/url"])
-        assert (len(answer.content) < 1000, "127" in answer.text, "good" in answer.text) == (True, False, False)
+        told = answer.json()["errors"][0]["detail"]
+        assert (len(answer.content) < 1000, "127" in told, "good" in told) == (True, False, False)
 
 
 # Where an address leads
@@ -189,7 +190,6 @@ REDIRECTS = {
     "half an address": "https://[",
     "another port": "https://good.example:6379/",
     "not ascii": "https://g\u00f6\u00f6d.example:{port}/",
-    "empty": "",
 }
 
 
@@ -211,12 +211,12 @@ def test_a_redirect_leads_nowhere_where_the_first_address_may_not(
         url = f"https://good.example:{outer.port}/"
         assert outcome(here, "import", url, rules(server, outer)) == "fetch_failed"
         assert outcome(here, "webhook", url, rules(server, outer)) == "answered_302"
-    assert inner.callers == 0
-    assert {seen.path for seen in outer.seen} == {"/"}
+    assert (inner.callers, outer.callers, {seen.path for seen in outer.seen}) == (0, 2, {"/"})
 
 
-def test_redirects_in_a_circle_end(here: Place, rules: Rules, tls: Contexts) -> None:
-    with names(good_example=[[OUTSIDE]]) as server, receiving(status(307, Location="/"), tls=tls[0]) as outer:
+@pytest.mark.parametrize("location", ["/", "", "?more"])
+def test_redirects_in_a_circle_end(here: Place, rules: Rules, tls: Contexts, location: str) -> None:
+    with names(good_example=[[OUTSIDE]]) as server, receiving(moved(location, 0), tls=tls[0]) as outer:
         assert outcome(here, "import", f"https://good.example:{outer.port}/", rules(server, outer)) == "fetch_failed"
     assert len(outer.seen) == outbound.HOPS + 1
 
