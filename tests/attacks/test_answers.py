@@ -60,6 +60,17 @@ def test_a_receiver_that_never_answers_is_left(here: Place, rules: Rules, tls: C
         assert outcome(here, "webhook", f"https://good.example:{outer.port}/", policy) in ("timeout", "bad_answer")
 
 
+def test_all_hops_together_have_one_deadline(here: Place, rules: Rules, tls: Contexts) -> None:
+    def slowly(handler: Any) -> None:
+        handler.server.over.wait(0.3)
+        status(302, Location="/")(handler)
+
+    with names(good_example=[[OUTSIDE]]) as server, receiving(slowly, tls=tls[0]) as outer:
+        policy = replace(rules(server, outer), seconds=0.5)
+        found = settled(here, f"https://good.example:{outer.port}/", policy)
+    assert (found.status, found.fetch_tries, len(outer.seen)) == ("invalid", 3, 8)
+
+
 def test_a_bomb_is_not_unpacked(here: Place, rules: Rules, tls: Contexts) -> None:
     packed = status(200, hostile.BOMB, **{"Content-Encoding": "gzip"})
     with names(good_example=[[OUTSIDE]]) as server, receiving(packed, tls=tls[0]) as outer:
