@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from api.dataset_schemas import RowsUpload, UrlImport
 from api.forms import Form
-from jobs import errors, ids
+from jobs import errors, ids, urls
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 
@@ -116,7 +116,7 @@ def _validated(kind: type[Body], body: Any) -> Body:
 
 
 def _named(body: UrlImport) -> Named:
-    return Named(body.url, _clean(body.name or unquote(urlsplit(body.url).path)))
+    return Named(body.url, _clean(body.name or unquote(urls.parse(body.url).target.partition("?")[0])))
 
 
 def _rows(body: RowsUpload) -> tuple[AsyncIterator[bytes], str]:

@@ -247,6 +247,7 @@ def test_a_dataset_may_be_somewhere_else(client: TestClient, database: db.Databa
     [
         ("https://example.org", {}, {}, "dataset"),
         ("https://example.org/a/", {}, {}, "dataset"),
+        ("https://[1:2:3.]:65207/a.csv?b/c", {}, {}, "a.csv"),
         ("https://example.org/a.csv", {"name": "mine"}, {}, "mine"),
         ("https://example.org/a.csv", {"name": "mine"}, {"name": "yours"}, "yours"),
         ("https://example.org/..%2F..%2Fetc%2Fpass%00wd", {}, {}, "passwd"),

@@ -76,6 +76,7 @@ HOSTS = {
     "a name with a dot": "localhost.",
     "ipv6": "[::1]",
     "unspecified": "[::]",
+    "no ipv6": "[B53aA0CB45A5eBa:9bB902.]",
     "mapped": "[::ffff:127.0.0.1]",
     "mapped in hexadecimal": "[::ffff:7f00:1]",
     "compatible": "[::127.0.0.1]",
