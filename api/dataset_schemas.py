@@ -1,28 +1,36 @@
 """What the calls on datasets take and answer with."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from api.schemas import Page, Shown
+from jobs import urls
 from jobs.record import Failure
 from jobs.spec.data import BuiltinName
 from jobs.spec.profile import DatasetProfile
 from jobs.spec.values import Column, Text
 
 
+def _known(status: Any) -> Any:
+    return "profiling" if status == "fetching" else status
+
+
 class Dataset(Shown):
-    """An uploaded dataset and what is known of it."""
+    """A dataset and what is known of it."""
 
     id: str
     object: Literal["dataset"] = "dataset"
     name: str
-    status: Literal["profiling", "ready", "invalid"]
+    status: Annotated[Literal["profiling", "ready", "invalid"], BeforeValidator(_known)]
     """`profiling` until a worker has read it; `invalid` says why in `error`."""
     bytes: int
+    """0 until they have been fetched."""
     sha256: str
-    """Of the bytes, in hexadecimal."""
+    """Of the bytes, in hexadecimal; empty until they have been fetched."""
+    url: str | None
+    """Where they are fetched from; null if they were uploaded."""
     created_at: datetime
     updated_at: datetime
     profile: DatasetProfile | None
@@ -64,3 +72,15 @@ class RowsUpload(BaseModel):
     """One object per row, keyed by column; numbers, strings, booleans or null (missing)."""
     name: Text | None = None
     """For people."""
+
+
+class UrlImport(BaseModel):
+    """Where a file is to be fetched from, once."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    url: urls.Url
+    """`https`, to a public host; or `http` into a network that the operator allows (`FITD_PRIVATE_NETWORKS`). It must
+    answer GET, without a login, with 200 and the file; three redirects are followed."""
+    name: Text | None = None
+    """For people; else the last part of the URL's path."""

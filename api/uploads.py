@@ -3,16 +3,18 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api import dataset_schemas
+from api.dataset_schemas import RowsUpload, UrlImport
 from api.forms import Form
-from jobs import errors, ids
+from jobs import errors, ids, urls
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 
@@ -30,6 +32,17 @@ RAW = frozenset(
 """Content types whose body is the file itself; a worker finds out what it really is."""
 
 
+Body = TypeVar("Body", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Named:
+    """An address that a worker is to fetch a file from."""
+
+    url: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Received:
     """A file in the artifact store, under a key that nobody knows yet."""
@@ -41,8 +54,8 @@ class Received:
     sha256: str
 
 
-async def receive(request: Request, artifacts: Artifacts, settings: Settings) -> Received:
-    """Stores the file of a request; whatever goes wrong, nothing is left behind.
+async def receive(request: Request, artifacts: Artifacts, settings: Settings) -> Received | Named:
+    """Stores the file of a request, unless it only says where one is; whatever goes wrong, nothing is left behind.
 
     Raises:
         NoRoom: the disk is nearly full.
@@ -62,10 +75,13 @@ async def receive(request: Request, artifacts: Artifacts, settings: Settings) ->
         case "multipart/form-data":
             chunks = form.file(chunks)
         case "application/json":
-            chunks, name = await _rows(request)
+            body = await request.json()
+            if isinstance(body, dict) and "url" in body:
+                return _named(_validated(UrlImport, body))
+            chunks, name = _rows(_validated(RowsUpload, body))
         case raw if raw not in RAW:
             taken = ", ".join(sorted(RAW))
-            raise errors.Unsupported(f"Send multipart/form-data with a `file`, JSON with `rows`, or one of: {taken}.")
+            raise errors.Unsupported(f"Send multipart/form-data with a `file`, JSON with `rows` or `url`, or {taken}.")
     try:
         size, sha256 = await artifacts.put_stream(key, chunks)
         _check(kind, form, size)
@@ -91,13 +107,20 @@ async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _rows(request: Request) -> tuple[AsyncIterator[bytes], str]:
-    """A JSON array of objects; the same file whatever the spaces in the body."""
+def _validated(kind: type[Body], body: Any) -> Body:
     try:
-        body = dataset_schemas.RowsUpload.model_validate(await request.json())
+        return kind.model_validate(body)
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise RequestValidationError(faults, body=await request.json()) from None
+        raise RequestValidationError(faults, body=body) from None
+
+
+def _named(body: UrlImport) -> Named:
+    return Named(body.url, _clean(body.name or unquote(urls.parse(body.url).target.partition("?")[0])))
+
+
+def _rows(body: RowsUpload) -> tuple[AsyncIterator[bytes], str]:
+    """A JSON array of objects; the same file whatever the spaces in the body."""
     content = json.dumps(body.rows, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def once() -> AsyncIterator[bytes]:

@@ -3,19 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from api.schemas import Page, Shown
 from jobs import urls, webhooks
 from jobs.spec.values import Flag, Text
 from jobs.webhooks import Kind
 
-Url = Annotated[
-    str,
-    Strict(),
-    AfterValidator(urls.checked),
-    Field(json_schema_extra={"pattern": urls.PATTERN, "maxLength": urls.LONGEST}),
-]
 Kinds = Annotated[list[Kind], Field(min_length=1)]
 
 
@@ -59,7 +53,7 @@ class NewWebhook(BaseModel):
         },
     )
 
-    url: Url
+    url: urls.Url
     """`https`, or `http` into a network that the operator allows (`FITD_PRIVATE_NETWORKS`)."""
     events: Kinds = Field(default_factory=lambda: list(webhooks.TERMINAL))
     """The changes it is told of; without this, the four ends of a job."""
@@ -76,7 +70,7 @@ class WebhookPatch(BaseModel):
         json_schema_extra={"minProperties": 1, "examples": [{"enabled": True}]},
     )
 
-    url: Url = Field(default_factory=str)
+    url: urls.Url = Field(default_factory=str)
     """The new address; its failures are counted anew."""
     events: Kinds = Field(default_factory=list)
     """Replaces the list."""

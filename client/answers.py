@@ -280,13 +280,15 @@ class Profile(Answer):
 
 
 class Dataset(Answer):
-    """Uploaded data; usable once `status` is `ready`."""
+    """Data that was uploaded or imported; usable once `status` is `ready`."""
 
     id: str
     name: str = ""
     status: str
     bytes: int = 0
     sha256: str = ""
+    url: str | None = None
+    """Where it was fetched from, if it was."""
     created_at: datetime | None = None
     profile: Profile | None = None
     error: Failure | None = None

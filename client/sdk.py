@@ -199,6 +199,11 @@ class Client:
         format by its suffix. Jobs may use it at once; `wait_dataset` tells what was found in it."""
         return Dataset.model_validate_json(transfer.upload(self._wire, "/v1/datasets", data, name))
 
+    def import_dataset(self, url: str, *, name: str | None = None) -> Dataset:
+        """Has the service fetch a file from an `https` URL. Jobs may use it at once; `wait_dataset` tells what was
+        found in it, or why it could not be fetched."""
+        return Dataset.model_validate_json(self._post("/v1/datasets", json=http.query({"url": url, "name": name})))
+
     def dataset(self, id: str) -> Dataset:
         """The dataset now."""
         return Dataset.model_validate_json(self._get(f"/v1/datasets/{id}"))

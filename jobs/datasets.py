@@ -20,7 +20,8 @@ from jobs.tables.jobs import Job
 
 Lock = Literal["share", "update"]
 MOST_DEATHS = 3
-"""Readers that may die over a file before it is called invalid."""
+"""Workers that may die over a file before it is called invalid."""
+UNSETTLED = ("fetching", "profiling")
 
 
 def create(session: Session, owner: str, name: str, path: str, size: int, sha256: str) -> Dataset:
@@ -40,6 +41,14 @@ def create(session: Session, owner: str, name: str, path: str, size: int, sha256
     session.flush()
     session.refresh(dataset)
     return dataset
+
+
+def twin(session: Session, owner: str, sha256: str) -> Dataset | None:
+    """A dataset of this owner with the same bytes that has been read. All that have these bytes stay until the commit,
+    and so does their file."""
+    query = sa.select(Dataset).where(Dataset.sha256 == sha256).order_by(Dataset.id).with_for_update()
+    same = session.scalars(query.execution_options(populate_existing=True)).all()
+    return next((known for known in same if known.owner == owner and known.status == "ready"), None)
 
 
 def get(session: Session, owner: str, dataset_id: str, *, lock: Lock | None = None) -> Dataset:
@@ -80,16 +89,16 @@ def delete(session: Session, owner: str, dataset_id: str) -> str | None:
     return None if shared else dataset.path
 
 
-def claim(session: Session, worker: str, lease: float) -> Dataset | None:
+def claim(
+    session: Session, worker: str, lease: float, waits: sa.ColumnElement[bool] = Dataset.status == "profiling"
+) -> Dataset | None:
     """Takes the oldest dataset that waits for a reader, or whose reader has died; one that too many died over is
     settled as invalid instead."""
-    free = _free()
-    oldest = (
-        sa.select(Dataset.id).where(Dataset.status == "profiling", free).order_by(Dataset.id).limit(1).with_for_update()
-    )
+    free = sa.and_(waits, _free())
+    oldest = sa.select(Dataset.id).where(free).order_by(Dataset.id).limit(1).with_for_update()
     taken = session.scalar(
         sa.update(Dataset)
-        .where(Dataset.id == oldest.scalar_subquery(), Dataset.status == "profiling", free)
+        .where(Dataset.id == oldest.scalar_subquery(), free)
         .values(deaths=Dataset.deaths + sa.case((Dataset.lease_until.is_(None), 0), else_=1))
         .values(attempt=Dataset.attempt + 1, lease_owner=worker, lease_until=db.now(lease))
         .returning(Dataset.id)
@@ -99,15 +108,15 @@ def claim(session: Session, worker: str, lease: float) -> Dataset | None:
     dataset = session.get_one(Dataset, taken, populate_existing=True)
     if dataset.deaths < MOST_DEATHS:
         return dataset
-    text = f"{dataset.deaths} readers died over this file. Upload a smaller or simpler one."
+    text = f"{dataset.deaths} workers died over this file. Upload a smaller or simpler one."
     error = Failure(error_class="data", code="poison", message=text)
     settle(session, dataset.id, dataset.attempt, None, [], error, USUAL)  # its jobs fail whatever they may take
-    return claim(session, worker, lease)
+    return claim(session, worker, lease, waits)
 
 
 def renew(session: Session, dataset_id: str, attempt: int, lease: float) -> bool:
-    """Extends a reader's lease; False if it is lost."""
-    mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == "profiling")
+    """Extends a lease; False if it is lost."""
+    mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status.in_(UNSETTLED))
     renewed = sa.update(Dataset).where(mine).values(lease_until=db.now(lease)).returning(Dataset.id)
     return session.scalar(renewed) is not None
 
@@ -121,15 +130,15 @@ def settle(
     error: Failure | None,
     allowance: Allowance,
 ) -> bool:
-    """The reader's verdict; every job that waited for it is resolved, or fails with the faults found. False if that is
-    for another reader to do."""
+    """The verdict of whoever claimed it; every job that waited for it is resolved, or fails with the faults found.
+    False if that is for another to do."""
     if _is_for_newer(session, dataset_id):
         give_back(session, dataset_id, attempt)
         return False
     settled = session.scalar(
         sa.update(Dataset)
-        .where(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status == "profiling")
-        .values(status="ready" if profile else "invalid", profile=profile, preview=preview, error=error)
+        .where(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status.in_(UNSETTLED))
+        .values(fetch_at=None, status="ready" if profile else "invalid", profile=profile, preview=preview, error=error)
         .values(lease_owner=None, lease_until=None, updated_at=db.now())
         .returning(Dataset.id)
     )

@@ -92,11 +92,14 @@ class Settings(BaseSettings):
     """Address space of the process that parses an uploaded file."""
     reader_seconds: float = Field(default=300, gt=0)
     """Time that parsing an uploaded file may take."""
+    fetch_seconds: float = Field(default=600, gt=0)
+    """Time that one try to fetch a dataset from a URL may take, redirects included."""
     deliver: bool = True
-    """Workers send webhooks. Where they cannot reach out, `python -m worker.courier` does it for them."""
+    """Workers send webhooks and fetch datasets from URLs. Where they cannot reach out, `python -m worker.courier` does
+    it for them."""
     private_networks: Networks = ()
-    """Networks that webhooks may be in though they are not public, like `10.0.0.0/8, fd00::/8`; there, `http` and any
-    port will do. Elsewhere only `https` to public addresses."""
+    """Networks that webhooks and URLs of datasets may be in though they are not public, like `10.0.0.0/8, fd00::/8`;
+    there, `http` and any port will do. Elsewhere only `https` to public addresses."""
     keep_checkpoints_days: float = Field(default=0, ge=0)
     """Checkpoints of ended jobs but the best are removed after so many days; 0 keeps them."""
     keep_metrics_days: float = Field(default=0, ge=0)

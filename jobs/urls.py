@@ -2,7 +2,9 @@
 address can take it differently: no user or password, no backslash, nothing that is not ASCII."""
 
 import re
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, Field, Strict
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -49,3 +51,9 @@ def checked(text: str) -> str:
     """
     parse(text)
     return text
+
+
+Url = Annotated[
+    str, Strict(), AfterValidator(checked), Field(json_schema_extra={"pattern": PATTERN, "maxLength": LONGEST})
+]
+"""An address in a body."""

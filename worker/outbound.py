@@ -9,11 +9,11 @@ import functools
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urljoin
 
 import httpcore2
@@ -53,6 +53,8 @@ DENIED: tuple[IPv4Network | IPv6Network, ...] = tuple(
 PORTS = frozenset({80, 443, 8080, 8443})
 HOPS = 3
 """Redirects that a download follows."""
+SILENCE = 30.0
+"""Seconds without a byte, or without a connection, after which a call is given up before its time."""
 
 
 class OutboundError(Exception):
@@ -80,6 +82,8 @@ class Policy:
     resolve: Resolver = look_up
     tls: ssl.SSLContext | None = None
     """Whom to trust; the system's certificates if None."""
+    denied: Sequence[IPv4Network | IPv6Network] = DENIED
+    ports: Collection[int] = PORTS
 
     def addresses(self, scheme: str, host: str, port: int) -> list[str]:
         """What to connect to.
@@ -99,7 +103,7 @@ class Policy:
     def _allows(self, scheme: str, address: IPv4Address | IPv6Address, port: int) -> bool:
         if any(address in network for network in self.private):
             return True
-        return scheme == "https" and port in PORTS and not any(address in network for network in DENIED)
+        return scheme == "https" and port in self.ports and not any(address in network for network in self.denied)
 
 
 def post(policy: Policy, url: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -108,38 +112,54 @@ def post(policy: Policy, url: str, headers: Mapping[str, str], body: bytes) -> i
     Raises:
         OutboundError: there was none.
     """
-    with _asked(policy, "POST", url, headers, body) as response:
+    with _asked(policy, _Deadline(policy.seconds), "POST", url, headers, body) as response:
         return response.status
 
 
-def fetch(policy: Policy, url: str, into: BinaryIO, most: int) -> None:
-    """Writes what is there into a file; every hop of a redirect is checked as the first address is.
+def fetch(policy: Policy, url: str, most: int) -> Generator[bytes, None, None]:
+    """What is there, as it comes; every hop of a redirect is checked as the first address is. Nothing is decoded.
 
     Raises:
         OutboundError: it cannot be had, or is larger than `most` bytes.
     """
+    deadline = _Deadline(policy.seconds)
     for _ in range(HOPS + 1):
-        with _asked(policy, "GET", url, {"Accept-Encoding": "identity"}) as response:
+        with _asked(policy, deadline, "GET", url, {"Accept-Encoding": "identity"}) as response:
+            named = {name.lower(): value for name, value in response.headers}
             if response.status == 200:
-                return _copy(response.iter_stream(), into, most)
-            target = {name.lower(): value for name, value in response.headers}.get(b"location")
-            if target is None or not 300 <= response.status < 400:
+                yield from _limited(named.get(b"content-length", b""), response.iter_stream(), most)
+                return
+            if b"location" not in named or not 300 <= response.status < 400:
                 raise OutboundError(f"answered_{response.status}")
-            url = urljoin(url, target.decode(errors="replace"))
+            url = _joined(url, named[b"location"])
     raise OutboundError("not_allowed")
 
 
-def _copy(chunks: Iterable[bytes], into: BinaryIO, most: int) -> None:
+def _limited(declared: bytes, chunks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    if declared.isdigit() and int(declared) > most:
+        raise OutboundError("too_large")
     for chunk in chunks:
         most -= len(chunk)
         if most < 0:
             raise OutboundError("too_large")
-        into.write(chunk)
+        yield chunk
+
+
+def _joined(url: str, location: bytes) -> str:
+    try:
+        return urljoin(url, location.decode(errors="replace"))
+    except ValueError:
+        raise OutboundError("not_allowed") from None
 
 
 @contextmanager
 def _asked(
-    policy: Policy, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    policy: Policy,
+    deadline: "_Deadline",
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
 ) -> Iterator[httpcore2.Response]:
     """An answer whose body may be read within the deadline."""
     try:
@@ -148,7 +168,7 @@ def _asked(
         raise OutboundError("not_allowed") from None
     address = httpcore2.URL(scheme=scheme, host=host, port=port, target=target)
     named = [("Host", _host(scheme, host, port)), ("User-Agent", "fitd"), *headers.items()]
-    pool = httpcore2.ConnectionPool(policy.tls or _trusted(), network_backend=_Guard(policy, scheme))
+    pool = httpcore2.ConnectionPool(policy.tls or _trusted(), network_backend=_Guard(policy, scheme, deadline))
     try:
         with pool, pool.stream(method, address, headers=named, content=body) as response:
             yield response
@@ -173,11 +193,11 @@ def _trusted() -> ssl.SSLContext:
 class _Guard(httpcore2.NetworkBackend):
     """Connects to addresses that were checked."""
 
-    def __init__(self, policy: Policy, scheme: str) -> None:
+    def __init__(self, policy: Policy, scheme: str, deadline: "_Deadline") -> None:
         self._policy = policy
         self._scheme = scheme
         self._plain = httpcore2.SyncBackend()
-        self._deadline = time.monotonic() + policy.seconds
+        self._deadline = deadline
 
     def connect_tcp(
         self,
@@ -190,7 +210,7 @@ class _Guard(httpcore2.NetworkBackend):
         failure: Exception = httpcore2.ConnectError()
         for address in self._policy.addresses(self._scheme, host, port):
             try:
-                return _Timed(self._plain.connect_tcp(address, port, _left(self._deadline)), self._deadline)
+                return _Timed(self._plain.connect_tcp(address, port, self._deadline.left()), self._deadline)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure
@@ -199,15 +219,15 @@ class _Guard(httpcore2.NetworkBackend):
 class _Timed(httpcore2.NetworkStream):
     """A connection that ends at a deadline, however slowly the other side speaks."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: "_Deadline") -> None:
         self._stream = stream
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline))
+        return self._stream.read(max_bytes, self._deadline.left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline))
+        self._stream.write(buffer, self._deadline.left())
 
     def close(self) -> None:
         self._stream.close()
@@ -215,14 +235,21 @@ class _Timed(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline)), self._deadline)
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise httpcore2.ReadTimeout
-    return left
+class _Deadline:
+    """The end of a call with all its hops."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that the next step may take."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout
+        return min(left, SILENCE)

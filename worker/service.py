@@ -11,7 +11,7 @@ from jobs import db, logs, queue, settings, workers
 from jobs.settings import Settings
 from jobs.spec import job as job_spec
 from jobs.workers import Equipment
-from worker import broker, children, delivering, heartbeat, place, reconciler, retention, slots, tasks
+from worker import broker, children, delivering, fetching, heartbeat, place, reconciler, retention, slots, tasks
 from worker.messages import Equipped
 from worker.place import Place
 
@@ -33,6 +33,7 @@ def main() -> None:
     retention.start(here)
     if options.deliver:
         delivering.start(here)
+        fetching.start(here)
     try:
         _serve(here, options)
     finally:

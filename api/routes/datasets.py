@@ -1,17 +1,14 @@
-"""Datasets: uploaded, listed, read, previewed, deleted."""
+"""Datasets: uploaded or to be fetched, listed, read, previewed, deleted."""
 
 import dataclasses
 from typing import Annotated, Any
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import context, dataset_schemas, paging, problems, strict, uploads
-from jobs import artifacts, datasets, db, profiles, queue, quotas
+from jobs import artifacts, datasets, db, imports, profiles, queue, quotas
 from jobs.spec.values import Text
-from jobs.tables.datasets import Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=strict.StrictRoute)
 
@@ -21,16 +18,23 @@ FORM = {
     "properties": {"file": BINARY["schema"], "name": {"type": "string", "description": "Cut off at 200 characters."}},
     "required": ["file"],
 }
+JSON = (dataset_schemas.RowsUpload, dataset_schemas.UrlImport)
+ROWS = [{"a": 1, "b": 2.5, "sum": 3.5}, {"a": 4, "b": None, "sum": 4}]
+EXAMPLES = {
+    "rows": {"summary": "A small table", "value": {"name": "sums", "rows": ROWS}},
+    "url": {"summary": "A file elsewhere", "value": {"url": "https://data.example.com/prices.csv"}},
+}
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The file as it is, or in the field `file` of a form, or a small table as JSON. CSV and TSV, "
-        "Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per class.",
+        "description": "The file as it is, or in the field `file` of a form, a small table as JSON, or the URL where a "
+        "worker is to fetch it. CSV and TSV, Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per "
+        "class.",
         "content": {
             "multipart/form-data": {"schema": FORM},
             "application/json": {
-                "schema": dataset_schemas.RowsUpload.model_json_schema(),
-                "example": {"name": "sums", "rows": [{"a": 1, "b": 2.5, "sum": 3.5}, {"a": 4, "b": None, "sum": 4}]},
+                "schema": {"anyOf": [kind.model_json_schema() for kind in JSON]},
+                "examples": EXAMPLES,
             },
             **dict.fromkeys(sorted(uploads.RAW), BINARY),
         },
@@ -55,18 +59,29 @@ async def create_dataset(
     name: Annotated[Text | context.Absent, Query(description="For people; else the file's name.")] = None,
 ) -> dataset_schemas.Dataset:
     """Stores the bytes, once however often they are sent, and rings for a worker to read them. It is `profiling` until
-    then, and `ready` at once if you have sent the same bytes before."""
+    then, and `ready` at once if you have sent the same bytes before. What a URL names is fetched by a worker first."""
     received = await uploads.receive(request, artifacts, settings)
     if name:
         received = dataclasses.replace(received, name=name)
-    try:
-        shown = await run_in_threadpool(_store, database, artifacts, owner, settings.max_stored_bytes, received)
-    finally:
-        await run_in_threadpool(artifacts.delete, received.key)
-    if shown.status == "profiling":
-        queue.hint(queue.READ, shown.id)
+    match received:
+        case uploads.Named():
+            shown = await run_in_threadpool(_expect, database, owner, received)
+        case uploads.Received():
+            try:
+                shown = await run_in_threadpool(_store, database, artifacts, owner, settings.max_stored_bytes, received)
+            finally:
+                await run_in_threadpool(artifacts.delete, received.key)
+            if shown.status == "profiling":
+                queue.hint(queue.READ, shown.id)
     response.headers["Location"] = f"/v1/datasets/{shown.id}"
     return shown
+
+
+def _expect(database: db.Database, owner: str, named: uploads.Named) -> dataset_schemas.Dataset:
+    with database.writing() as session:
+        return dataset_schemas.Dataset.model_validate(
+            imports.create(session, owner, named.name or "dataset", named.url)
+        )
 
 
 def _store(
@@ -74,20 +89,14 @@ def _store(
 ) -> dataset_schemas.Dataset:
     path = f"datasets/{received.sha256}"
     with database.writing() as session:
-        known = _same(session, received.sha256)
+        known = datasets.twin(session, owner, received.sha256)
         dataset = datasets.create(session, owner, received.name or "dataset", path, received.size, received.sha256)
-        for twin in known:
-            if twin.owner == owner and twin.status == "ready":
-                dataset.status, dataset.profile, dataset.preview = twin.status, twin.profile, twin.preview
+        if known:
+            dataset.status, dataset.profile, dataset.preview = known.status, known.profile, known.preview
         session.flush()
         quotas.check_stored(session, owner, most)
         place.move(received.key, path)  # before the commit, and under the lock that a deletion of the twin waits for
         return dataset_schemas.Dataset.model_validate(dataset)
-
-
-def _same(session: Session, sha256: str) -> list[Dataset]:
-    query = sa.select(Dataset).where(Dataset.sha256 == sha256).with_for_update()
-    return list(session.scalars(query))
 
 
 @router.get("", responses=problems.documented(), summary="List datasets")

@@ -13,7 +13,7 @@ from jobs.tables.base import Table
 
 
 class Dataset(Table):
-    """An uploaded file and what is known of it. Equal bytes share one file in the artifact store."""
+    """A file, uploaded or fetched, and what is known of it. Equal bytes share one file in the artifact store."""
 
     __tablename__ = "datasets"
 
@@ -24,7 +24,13 @@ class Dataset(Table):
     sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
     path: Mapped[str] = mapped_column(sa.String(256))
     status: Mapped[str] = mapped_column(sa.String(16))
-    """`profiling`, `ready` or `invalid`."""
+    """`fetching`, `profiling`, `ready` or `invalid`. While it is fetched, it has no bytes, hash and path yet."""
+    url: Mapped[str | None] = mapped_column(sa.String(2048))
+    """Where it is fetched from; None of what was uploaded."""
+    fetch_tries: Mapped[int] = mapped_column(default=0)
+    """Those that failed."""
+    fetch_at: Mapped[datetime | None]
+    """The next try is not before."""
     error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
     profile: Mapped[DatasetProfile | None] = mapped_column(Parsed(DatasetProfile))
     preview: Mapped[list[dict[str, JsonValue]]] = mapped_column(sa.JSON, default=list)
@@ -33,7 +39,7 @@ class Dataset(Table):
     updated_at: Mapped[datetime]
     attempt: Mapped[int] = mapped_column(default=0)
     deaths: Mapped[int] = mapped_column(default=0)
-    """Readers whose leases ran out, or that were killed."""
+    """Workers whose leases ran out, and readers that were killed."""
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
     lease_until: Mapped[datetime | None]
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from jobs import datasets, db, ids
+from jobs import datasets, db, ids, imports
 from jobs.allowances import USUAL
 from jobs.artifacts import Artifacts
 from jobs.profiles import builtin
 from jobs.record import Failure
+from jobs.settings import Settings
 
 CSV = b"a,b\n1,2\n3,4\n"
 Upload = Callable[..., dict[str, Any]]
@@ -213,3 +214,79 @@ def test_what_does_not_exist_is_not_found(client: TestClient, method: str, rest:
     for dataset in (ids.new("ds"), "ds_x", "x%00"):
         answer = client.request(method, f"/v1/datasets/{dataset}{rest}")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def fetched(database: db.Database, artifacts: Artifacts, content: bytes) -> None:
+    """Does a worker's part for the oldest dataset that is to be fetched."""
+    sha = hashlib.sha256(content).hexdigest()
+    with database.writing() as session:
+        row = imports.take(session, "w", 30)
+        assert row is not None
+        imports.keep(session, row, f"datasets/{sha}", len(content), sha, Settings())
+    assert artifacts.root is not None
+    (artifacts.root / "datasets").mkdir()
+    (artifacts.root / "datasets" / sha).write_bytes(content)
+
+
+def test_a_dataset_may_be_somewhere_else(client: TestClient, database: db.Database, artifacts: Artifacts) -> None:
+    url = "https://data.example.com:8443/a/prices%20of%202026.csv?token=x"
+    answer = client.post("/v1/datasets", json={"url": url})
+    made = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/v1/datasets/{made['id']}")
+    assert (made["name"], made["status"], made["url"]) == ("prices of 2026.csv", "profiling", url)
+    assert (made["bytes"], made["sha256"], made["profile"], made["error"]) == (0, "", None, None)
+    fetched(database, artifacts, CSV)
+    settle(database)
+    found = client.get(f"/v1/datasets/{made['id']}").json()
+    assert (found["status"], found["bytes"], found["sha256"]) == ("ready", 12, hashlib.sha256(CSV).hexdigest())
+    assert client.delete(f"/v1/datasets/{made['id']}").status_code == 204
+    assert artifacts.root is not None
+    assert [path for path in artifacts.root.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "body", "params", "name"),
+    [
+        ("https://example.org", {}, {}, "dataset"),
+        ("https://example.org/a/", {}, {}, "dataset"),
+        ("https://[1:2:3.]:65207/a.csv?b/c", {}, {}, "a.csv"),
+        ("https://example.org/a.csv", {"name": "mine"}, {}, "mine"),
+        ("https://example.org/a.csv", {"name": "mine"}, {"name": "yours"}, "yours"),
+        ("https://example.org/..%2F..%2Fetc%2Fpass%00wd", {}, {}, "passwd"),
+    ],
+)
+def test_what_is_to_be_fetched_has_a_name(
+    client: TestClient, url: str, body: dict[str, str], params: dict[str, str], name: str
+) -> None:
+    assert client.post("/v1/datasets", json={"url": url, **body}, params=params).json()["name"] == name
+
+
+def test_asked_again_it_is_the_same_dataset_until_it_is_here(
+    client: TestClient, database: db.Database, artifacts: Artifacts
+) -> None:
+    body = {"url": "https://example.org/a.csv"}
+    first, again = (client.post("/v1/datasets", json=body).json() for _ in range(2))
+    fetched(database, artifacts, CSV)
+    assert first == again
+    assert client.post("/v1/datasets", json=body).json()["id"] != first["id"]
+
+
+@pytest.mark.parametrize("body", [{"rows": [{"a": 1}]}, {"extra": 1}, {"name": 7}])
+def test_a_body_with_a_url_has_nothing_else_but_a_name(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/v1/datasets", json={"url": "https://example.org/a.csv", **body})
+    pointers = [fault["pointer"] for fault in answer.json()["errors"]]
+    assert (answer.status_code, pointers) == (422, [f"/{name}" for name in body])
+
+
+def test_an_owner_waits_for_so_many_and_no_more(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "MOST", 2)
+    answers = [client.post("/v1/datasets", json={"url": f"https://example.org/{n}"}) for n in (0, 1, 1, 2)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 429]
+    assert (answers[-1].json()["code"], "retry-after" in answers[-1].headers) == ("quota_reached", True)
+
+
+def test_what_is_not_here_yet_can_be_trained_on_and_then_not_deleted(client: TestClient) -> None:
+    made = client.post("/v1/datasets", json={"url": "https://example.org/a.csv"}).json()
+    spec = {"dataset": {"source": "upload", "id": made["id"]}, "target": "a"}
+    assert client.post("/v1/jobs", json=spec).json()["status_reason"]["code"] == "dataset_profiling"
+    assert client.delete(f"/v1/datasets/{made['id']}").json()["code"] == "in_use"

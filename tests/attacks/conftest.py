@@ -1,22 +1,32 @@
 """A service that needs keys, two owners who do not trust each other, and whoever runs it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from jobs import claims, db, files, ids, keys, leases
+from jobs import artifacts, claims, db, files, ids, keys, leases
 from jobs.record import Usage
 from jobs.settings import Settings
 from jobs.states import Status
+from jobs.tables.datasets import Dataset
 from jobs.tables.every import METADATA
 from jobs.tables.jobs import File
 from jobs.tables.keys import Scope
+from jobs.tables.webhooks import Delivery, Webhook
 from tests.api.conftest import WINE
+from tests.attacks.calls import DENIED, Contexts, Rules
+from tests.attacks.hostile import Names
 from tests.servers import made
+from tests.worker.certificates import certified
+from tests.worker.receivers import Receiver
+from worker.outbound import Policy
+from worker.place import Place
 
 Call = Callable[..., Any]
 
@@ -106,3 +116,38 @@ def _ended(database: db.Database, app: FastAPI, job_id: str) -> str:
             leases.keep(session, job_id, 1, file, 9)
         leases.finish(session, job_id, 1, Status.SUCCEEDED, "Done.", usage=Usage())
     return checkpoint
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[db.Database]:
+    found = db.connect(f"sqlite:///{tmp_path_factory.mktemp('own') / 'fitd.db'}")
+    METADATA.create_all(found.engine)
+    yield found
+    found.engine.dispose()
+
+
+@pytest.fixture
+def here(own: db.Database, tmp_path: Path) -> Iterator[Place]:
+    """A worker's, with nothing to do."""
+    settings = Settings(data_dir=tmp_path, max_upload_bytes=1_000_000, max_stored_bytes=1_500_000)
+    yield Place(settings, own, artifacts.connect(settings.artifacts))
+    with own.writing() as session:
+        for table in (Delivery, Webhook, Dataset):
+            session.execute(sa.delete(table))
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
+    """Of all public servers, and who trusts them."""
+    return certified(tmp_path_factory.mktemp("tls"), "good.example", "rebinding.example", "other.example")
+
+
+@pytest.fixture
+def rules(tls: Contexts) -> Rules:
+    """Those for the ports of these servers and the names of this name server."""
+
+    def rules(names: Names, *servers: Receiver) -> Policy:
+        ports = {server.port for server in servers}
+        return Policy(seconds=1, resolve=names.look_up, tls=tls[1], denied=DENIED, ports=ports)
+
+    return rules

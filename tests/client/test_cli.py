@@ -106,6 +106,18 @@ def test_data_is_uploaded_first_and_its_id_put_into_the_spec(service: Canned, sp
     assert json.loads(service.seen[1].body) == {"dataset": {"source": "upload", "id": "ds_1"}}
 
 
+@pytest.mark.parametrize(("status", "code"), [("ready", 0), ("invalid", 2)])
+def test_a_file_elsewhere_is_imported_and_waited_for(
+    service: Canned, capsys: pytest.CaptureFixture[str], status: str, code: int
+) -> None:
+    url = "https://data.example.com/rows.csv"
+    service.say("POST /v1/datasets", said({"id": "ds_1", "status": "profiling", "url": url}, 201))
+    service.say("GET /v1/datasets/ds_1", said({"id": "ds_1", "status": status, "url": url}))
+    assert run(service, "--json", "datasets", "import", url, "--name", "mine") == code
+    assert json.loads(service.seen[0].body) == {"url": url, "name": "mine"}
+    assert json.loads(capsys.readouterr().out)["status"] == status
+
+
 def test_metrics_are_shown_by_epoch(service: Canned, capsys: pytest.CaptureFixture[str]) -> None:
     losses = [{"step": 10 * n, "epoch": n, "value": 1 / n} for n in (1, 2)]
     broken = [{"step": 20, "epoch": 2, "value": None, "nonfinite": "nan"}]

@@ -144,6 +144,14 @@ def test_a_file_is_uploaded_under_its_name(service: Canned, tmp_path: Path) -> N
     assert b"a,b\n1,2\n" in service.seen[0].body
 
 
+def test_a_file_elsewhere_is_named_by_its_url(service: Canned) -> None:
+    url = "https://data.example.com/rows.csv"
+    service.say("POST /v1/datasets", said({"id": "ds_1", "status": "profiling", "url": url}, 201))
+    with Client(service.url) as fitd:
+        assert [fitd.import_dataset(url, name=name).url for name in ("mine", None)] == [url, url]
+    assert [json.loads(seen.body) for seen in service.seen] == [{"url": url, "name": "mine"}, {"url": url}]
+
+
 def test_small_changes_are_sent_as_they_are(service: Canned) -> None:
     service.say("PATCH /v1/jobs/job_1", said(job(name="new")))
     with Client(service.url) as fitd:

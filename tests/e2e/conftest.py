@@ -10,7 +10,7 @@ from tests.fleet import Fleet
 
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    service = Fleet(tmp_path_factory.mktemp("s"))
+    service = Fleet(tmp_path_factory.mktemp("s"), FITD_PRIVATE_NETWORKS="127.0.0.0/8")
     yield service
     service.close()
 

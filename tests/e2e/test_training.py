@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from client.errors import ApiError
 from client.sdk import Client
 from tests.fleet import digits
+from tests.worker.receivers import receiving, status
 
 CSV = "colour,size,price\n" + "".join(
     f"{'red' if n % 3 else 'blue'},{n % 17},{n % 17 * 2 + n % 3}\n" for n in range(300)
@@ -72,6 +73,29 @@ def test_an_uploaded_table_is_profiled_then_trained_on(client: Client) -> None:
         ("colour", "categorical"), ("size", "numeric"), ("price", "numeric")
     ]  # fmt: skip
     assert client.preview(dataset.id, limit=1) == [{"colour": "blue", "size": 0, "price": 0}]
+
+
+def test_a_table_elsewhere_is_fetched_profiled_then_trained_on(client: Client) -> None:
+    with receiving(status(302, Location="/prices.csv"), status(503), status(200, CSV.encode())) as server:
+        dataset = client.import_dataset(server.url)
+        spec = {"dataset": {"source": "upload", "id": dataset.id}, "target": "price", "epochs": 5}
+        job = client.wait(client.submit(spec).id, timeout=90)  # posted before the file was fetched
+    assert (job.status, [seen.path for seen in server.seen]) == (
+        "succeeded",
+        ["/hook", "/prices.csv", "/hook"],
+    ), job.error
+    found = client.dataset(dataset.id)
+    assert (found.status, found.bytes, found.sha256) == ("ready", len(CSV), hashlib.sha256(CSV.encode()).hexdigest())
+    assert client.preview(dataset.id, limit=1) == [{"colour": "blue", "size": 0, "price": 0}]
+
+
+def test_a_table_that_is_not_there_fails_the_job_that_waits_for_it(client: Client) -> None:
+    with receiving(status(404, b"secret words")) as server:
+        dataset = client.import_dataset(server.url)
+        waiting = client.submit({"dataset": {"source": "upload", "id": dataset.id}, "target": "y"})
+        found = client.wait_dataset(dataset.id, timeout=60)
+    assert (found.status, found.error and found.error.code) == ("invalid", "fetch_failed")
+    assert client.wait(waiting.id, timeout=60).status == "failed"
 
 
 def test_a_broken_upload_is_invalid_and_harms_nobody(client: Client) -> None:

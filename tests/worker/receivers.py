@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -30,9 +31,11 @@ class Receiver(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *acts: "Act") -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, *acts: "Act", host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__((host, port), _Handler)
         self.acts = list(acts)
+        self.callers = 0
+        """Connections, whatever came through them."""
         self.seen: list[Seen] = []
         self.lock = threading.Lock()
         self.over = threading.Event()
@@ -45,6 +48,10 @@ class Receiver(http.server.ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
+
+    def verify_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any) -> bool:
+        self.callers += 1
+        return True
 
     def next_act(self, seen: Seen) -> "Act":
         with self.lock:
@@ -105,9 +112,11 @@ def nonsense(handler: _Handler) -> None:
 
 
 @contextlib.contextmanager
-def receiving(*acts: Act, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+def receiving(
+    *acts: Act, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[Receiver]:
     """A receiver for the length of the block."""
-    with Receiver(*acts) as server:
+    with Receiver(*acts, host=host, port=port) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,21 +1,15 @@
 """Calls go where callers may send them, and nowhere else."""
 
-import io
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from jobs import urls
+from tests.worker.certificates import certified
 from tests.worker.receivers import HERE, LOOPBACK, Act, drip, flood, nonsense, receiving, status
 from worker import outbound
 from worker.outbound import OutboundError, Policy
@@ -122,13 +116,6 @@ def test_a_public_address_is_allowed_by_https_on_its_ports(address: str) -> None
             policy.addresses(scheme, "example.com", port)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "localhost", "127.0.0.1", "[::1]"]
-)
-def test_the_systems_own_spellings_of_loopback_are_refused(host: str) -> None:
-    assert refusal(Policy(), f"https://{host}/") == "not_allowed"
-
-
 def test_a_mapped_address_is_judged_and_called_as_what_it_stands_for() -> None:
     assert finds(f"::ffff:{PUBLIC}").addresses("https", "example.com", 443) == [PUBLIC]
 
@@ -211,68 +198,21 @@ def test_a_message_does_not_read_the_answer() -> None:
 
 
 def test_a_download_follows_redirects_to_where_it_may() -> None:
-    into = io.BytesIO()
     with receiving(status(302, Location="/b"), status(307, location="/c"), status(200, b"rows")) as server:
-        outbound.fetch(HERE, server.url, into, 4)
+        found = b"".join(outbound.fetch(HERE, server.url, 4))
     assert [seen.path for seen in server.seen] == ["/hook", "/b", "/c"]
-    assert (into.getvalue(), server.seen[0].headers["accept-encoding"]) == (b"rows", "identity")
-
-
-@pytest.mark.parametrize(
-    ("target", "calls"),
-    [
-        ("http://169.254.169.254/latest/meta-data/", 1),
-        ("https://[::ffff:169.254.169.254]/", 1),
-        ("file:///etc/passwd", 1),
-        ("//user@127.0.0.1/", 1),
-        ("/again", outbound.HOPS + 1),
-    ],
-)
-def test_a_redirect_to_elsewhere_or_without_end_is_refused(target: str, calls: int) -> None:
-    with receiving(status(302, Location=target)) as server, pytest.raises(OutboundError, match="not_allowed"):
-        outbound.fetch(HERE, server.url, io.BytesIO(), 100)
-    assert len(server.seen) == calls
+    assert (found, server.seen[0].headers["accept-encoding"]) == (b"rows", "identity")
 
 
 @pytest.mark.parametrize(("act", "code"), [(flood, "too_large"), (status(404), "answered_404"), (drip, "timeout")])
 def test_a_download_that_is_too_large_or_not_there_fails(act: Act, code: str) -> None:
-    into = io.BytesIO()
+    chunks: list[bytes] = []
     with receiving(act) as server, pytest.raises(OutboundError, match=code):
-        outbound.fetch(replace(HERE, seconds=2), server.url, into, 1_000_000)
-    assert len(into.getvalue()) <= 1_000_000
-
-
-def test_a_compressed_body_is_not_unpacked() -> None:
-    into = io.BytesIO()
-    bomb = b"\x1f\x8b\x08" + bytes(20)
-    with receiving(status(200, bomb, **{"Content-Encoding": "gzip"})) as server:
-        outbound.fetch(HERE, server.url, into, 100)
-    assert into.getvalue() == bomb
+        chunks.extend(outbound.fetch(replace(HERE, seconds=2), server.url, 1_000_000))
+    assert sum(map(len, chunks)) <= 1_000_000
 
 
 # TLS
-
-
-def certified(folder: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server with a certificate for these names, and a client that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(text) for text in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path = folder / "server.pem"
-    path.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(path)
-    return server, ssl.create_default_context(cafile=path)
 
 
 def here(host: str, port: int) -> Sequence[str]:
