@@ -25,7 +25,7 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The file as it is, or in the field `file` of a form, or a small table as JSON. CSV and TSV, "
-        "Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per class.",
+        "also in gzip, Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per class.",
         "content": {
             "multipart/form-data": {"schema": FORM},
             "application/json": {

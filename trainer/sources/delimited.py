@@ -160,7 +160,7 @@ def _checked(width: int) -> int:
 
 
 def _too_long(lines: list[int], found: int, width: int, separator: str) -> DataInvalid:
-    others = f" (others differ too: {_named(lines)})" if len(lines) > 1 else ""
+    others = f" (others differ too: {_named(lines[1:])})" if len(lines) > 1 else ""
     return DataInvalid(
         f"Line {lines[0]} has {found} cells and the first line has {width}{others}: take out notes above the table, "
         f"or put double quotes around a cell that contains {separator!r}."

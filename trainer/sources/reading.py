@@ -32,6 +32,9 @@ _ZIP_FAULTS = (
 )
 """What `zipfile` and `numpy.lib.format` raise on bytes that are not what they claim to be."""
 _BYTES_PER_VALUE = 8
+_ANY_SIZE = 256 << 20
+_MAX_RATIO = 1_000
+"""A Parquet file of over 256 MiB once decoded that grows by more than this is a bomb."""
 _NAMED = 5
 """Columns that a message names."""
 _ROWS = TypeAdapter(list[dict[str, JsonValue]])
@@ -78,6 +81,7 @@ def from_rows(rows: list[dict[str, JsonValue]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise DataInvalid("The rows hold no value: write one object per row, keyed by column.")
+    _refuse_large(len(rows), len(names), MAX_BYTES)
     return Table(pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names]))
 
 
@@ -105,7 +109,8 @@ def _parquet(path: Path) -> Table:
     try:
         scan = pl.scan_parquet(path)
         schema = scan.collect_schema().to_frame()
-        _refuse_large(scan.select(pl.len()).collect().item(), schema.width)
+        most = min(MAX_BYTES, max(_ANY_SIZE, _MAX_RATIO * path.stat().st_size))
+        _refuse_large(scan.select(pl.len()).collect().item(), schema.width, most)
         _kept(schema)
         return _kept(scan.collect())
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -128,12 +133,12 @@ def _damaged(reason: str) -> DataInvalid:
     return DataInvalid(f"The Parquet file is damaged, encrypted or of an unknown kind ({reason}): write it anew.")
 
 
-def _refuse_large(rows: int, width: int) -> None:
+def _refuse_large(rows: int, width: int, most: int) -> None:
     if rows == 0 or width == 0:
-        raise DataInvalid("The Parquet file holds no rows: write at least one.")
+        raise DataInvalid("The file holds no rows: write at least one.")
     if width > MAX_COLUMNS:
+        raise DataInvalid(f"The file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out.")
+    if rows * width * _BYTES_PER_VALUE > most:
         raise DataInvalid(
-            f"The Parquet file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out."
+            f"{rows:,} rows of {width:,} columns are more than the {most:,} bytes it may become: send fewer."
         )
-    if rows * width * _BYTES_PER_VALUE > MAX_BYTES:
-        raise DataInvalid(f"{rows:,} rows of {width:,} columns do not fit into {MAX_BYTES >> 30} GiB: send fewer.")
