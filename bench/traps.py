@@ -37,6 +37,12 @@ def _archive(members: dict[str | zipfile.ZipInfo, bytes]) -> bytes:
     return packed.getvalue()
 
 
+def _liar() -> bytes:
+    """The same, with 1,000 bytes in its headers."""
+    size = GIB // 4
+    return _archive({"a/1.png": bytes(size)}).replace(struct.pack("<I", size), struct.pack("<I", 1000))
+
+
 def _link() -> bytes:
     link = zipfile.ZipInfo("a/passwd.png")
     link.external_attr = 0o120777 << 16
@@ -74,7 +80,7 @@ def _keys(count: int) -> bytes:
     return json.dumps([{str(i): 1} for i in range(count)], separators=(",", ":")).encode()
 
 
-# Parquet by hand, for what no writer writes: one column, one dictionary page, one data page; fields as in parquet.thrift.
+# Parquet by hand, for what no writer writes: a column, a dictionary page, a data page; fields as in parquet.thrift.
 
 
 def parquet(rows: int, run: int, value: bytes | None = None, dictionary_size: int | None = None) -> bytes:
@@ -155,6 +161,7 @@ TRAPS: dict[str, Callable[[], bytes]] = {
     "dictionary_of_2_gib.parquet": lambda: parquet(10, 10, dictionary_size=2**31 - 1),
     "one_line_again_and_again.csv.gz": lambda: gzip.compress(b"1\n" * (GIB // 8), 9, mtime=0),
     "nothing_but_zeros.zip": lambda: _archive({"a/1.png": bytes(GIB // 4)}),
+    "zeros_that_lie.zip": _liar,
     "slip.zip": lambda: _archive({"../../a/1.png": b"x"}),
     "slip_from_the_root.zip": lambda: _archive({"/etc/1.png": b"x"}),
     "link.zip": _link,

@@ -137,7 +137,7 @@ def _records(text: str, separator: str, escape: str | None, odd: _Odd) -> Iterat
         for record in reader:
             if len(record) < 2 and not "".join(record).strip():
                 continue
-            if _comment(record) and width != 1 and separator in text:
+            if len(record) < 2 and width != 1 and _comment(record) and separator in text:
                 odd.comments.append(reader.line_num)
                 continue
             width = width or _checked(len(record))
@@ -145,7 +145,8 @@ def _records(text: str, separator: str, escape: str | None, odd: _Odd) -> Iterat
                 raise _too_long([reader.line_num], len(record), width, separator)
             if len(record) < width:
                 odd.short.append(reader.line_num)
-            yield record + [""] * (width - len(record))
+                record += [""] * (width - len(record))
+            yield record
     except csv.Error as error:
         raise DataInvalid(
             f"Line {reader.line_num} cannot be cut into cells: {error}. "
