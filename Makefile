@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-published soak audit sbom constraints clean
+.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-ingest bench-published soak audit sbom \
+	constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -42,6 +43,9 @@ bench-venv: ## those whom bench-speed compares with, into .venv-bench
 
 bench-speed: $(VENV)/dev bench-venv ## the time of a training step, ours and others': about 20 minutes
 	$(BIN)/python -m bench.speed --write docs/performance.md
+
+bench-ingest: $(VENV)/dev ## what becomes of hostile files, beside pandas and pyarrow: about 3 minutes
+	$(BIN)/python -m bench.ingest --write docs/ingest.md
 
 bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
 	$(BIN)/python -m bench.published --write docs/published.md

@@ -20,6 +20,7 @@ from jobs.settings import Settings
 
 RAW = frozenset(
     {
+        "application/gzip",
         "application/octet-stream",
         "application/vnd.apache.parquet",
         "application/x-npz",

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from bench import pages
+from bench.corpora import Case as File
+from bench.ingest import Read, escape
 from bench.peers.case import Case, examples, parse, write
+from bench.reader import Outcome
 from bench.turns import Contestant, take
 from jobs.spec.job import JobSpec
 
@@ -55,3 +58,26 @@ def test_whoever_is_not_installed_is_left_out(tmp_path: Path) -> None:
 def test_first_epoch_of_a_turn_is_not_counted(tmp_path: Path) -> None:
     found = take(TINY, [Contestant("fitd", "ours", ours=True)], tmp_path / "python", rounds=2, epochs=3)
     assert (found["fitd"].absent, len(found["fitd"].seconds)) == ("", 6)
+
+
+@pytest.mark.parametrize(
+    ("ours", "refusal", "pandas", "pyarrow", "why"),
+    [
+        ("2x3", "", "2x3", "ArrowInvalid", ""),
+        ("3x3", "", "2x3", "2x3", "header"),
+        ("3x3", "", "2x1", "2x1", "separator"),
+        ("2x3", "", "3x3", "3x3", "gaps"),
+        ("2x2", "", "", "2x3", "left out"),
+        ("2x2", "", "ParserError", "ArrowInvalid", "only fitd"),
+        ("", "The file is empty", "EmptyDataError", "ArrowInvalid", ""),
+        ("", "The file is no text, line 1 holds the control byte 0x00", "1x1", "1x1", "control"),
+        ("", "Line 2 has 3 cells and the first line has 2", "1x2", "ArrowInvalid", "ragged"),
+        ("", "The Parquet file is damaged", "", "1x2", "unknown"),
+    ],
+)
+def test_a_disagreement_with_others_has_a_class(ours: str, refusal: str, pandas: str, pyarrow: str, why: str) -> None:
+    assert Read(File("", Path(), "", pandas, pyarrow), Outcome(ours, refusal, 0.1)).why == why
+
+
+def test_nothing_in_a_name_means_anything_to_a_page() -> None:
+    assert escape("a_b|<c>*`\n") == "a_b\\|\\<c\\>\\*\\`·"

@@ -30,6 +30,10 @@ from worker.messages import DRAIN, NO_MEMORY, Drained, Equipped, Failed, News, O
 
 PREVIEW_ROWS = 100
 """Rows kept beside the profile, to be looked at."""
+MOST_TOLD = 128 << 20
+"""Bytes of a profile and its preview: the worker holds them in memory and keeps them in the database."""
+MOST_SAID = 1_000
+"""Characters of a message: it may name what a file names."""
 
 
 def train(pipe: Connection, order: str) -> None:
@@ -60,11 +64,21 @@ def read(pipe: Connection, path: str, sha256: str, memory: int, seconds: float) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
     def work() -> None:
-        data = reading.read(Path(path))
-        profile = profiling.profile(data).model_copy(update={"sha256": sha256})
-        _say(pipe, Read(profile=profile, preview=profiling.preview(data, PREVIEW_ROWS)))
+        try:
+            _say(pipe, _read(Path(path), sha256))
+        except MemoryError as error:
+            raise DataInvalid(f"Reading it takes more than {memory >> 20:,} MiB of memory: send less.") from error
 
     _guarded(pipe, work)
+
+
+def _read(path: Path, sha256: str) -> Read:
+    data = reading.read(path)
+    profile = profiling.profile(data).model_copy(update={"sha256": sha256})
+    found = Read(profile=profile, preview=profiling.preview(data, PREVIEW_ROWS))
+    if len(found.model_dump_json()) > MOST_TOLD:
+        raise DataInvalid(f"Its names and words alone fill {MOST_TOLD >> 20} MiB: shorten them or send fewer columns.")
+    return found
 
 
 def look(pipe: Connection) -> None:
@@ -109,7 +123,7 @@ def _classified(error: Exception) -> Failed:
     trace = "".join(traceback.format_exception(error))
     match error:
         case DataInvalid():
-            return Failed(error_class="data", code=error.code, message=str(error))
+            return Failed(error_class="data", code=error.code, message=str(error)[:MOST_SAID])
         case NoGpu():
             return Failed(error_class="spec", code=error.code, message=str(error))
         case RuntimeError() | MemoryError() if memory.ran_out(error):

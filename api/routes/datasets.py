@@ -28,8 +28,8 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The file as it is, or in the field `file` of a form, a small table as JSON, or the URL where a "
-        "worker is to fetch it. CSV and TSV, Parquet, NPZ with `X` and `y`, zip of folders of images: one folder per "
-        "class.",
+        "worker is to fetch it. CSV and TSV, also in gzip, Parquet, NPZ with `X` and `y`, zip of folders of images: "
+        "one folder per class.",
         "content": {
             "multipart/form-data": {"schema": FORM},
             "application/json": {

@@ -1,5 +1,6 @@
 """What a dataset's bytes are read as, and how clearly they are refused."""
 
+import codecs
 import contextlib
 import gzip
 import json
@@ -57,10 +58,57 @@ def test_unicode_is_read_with_and_without_a_mark(tmp_path: Path, encoding: str) 
     assert cells(tmp_path, "größe,b\n1,é\n".encode(encoding)) == {"größe": [1], "b": ["é"]}
 
 
-def test_other_bytes_are_latin_1_and_said_to_be(tmp_path: Path) -> None:
-    data = table(tmp_path, "a,b\n1,é\n".encode("latin-1"))
-    assert data.frame["b"].to_list() == ["é"]
-    assert data.warnings == ("The file is not UTF-8; it was read as Latin-1.",)
+@pytest.mark.parametrize(("mark", "encoding"), [(codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")])
+def test_both_orders_of_utf_16_are_read(tmp_path: Path, mark: bytes, encoding: str) -> None:
+    assert cells(tmp_path, mark + "größe,b\n1,山\n".encode(encoding)) == {"größe": [1], "b": ["山"]}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "word"),
+    [
+        ("latin-1", "Latin-1", "é"),
+        ("latin-1", "Latin-1", "année"),
+        ("latin-1", "Latin-1", "MÜNCHEN GROSS"),
+        ("cp1252", "Latin-1", "don’t".encode("cp1252").decode("latin-1")),
+        ("shift_jis", "Shift-JIS", "東京タワー"),
+        ("shift_jis", "Shift-JIS", "ﾃｽﾄ 年齢の表"),
+    ],
+)
+def test_other_encodings_are_guessed_and_said_to_be(tmp_path: Path, encoding: str, name: str, word: str) -> None:
+    content = f"a,b\n1,{word}\n".encode("latin-1" if encoding == "cp1252" else encoding)
+    data = table(tmp_path, content)
+    assert data.frame["b"].to_list() == [word]
+    assert data.warnings == (f"The file is not UTF-8 (line 2); it was read as {name}.",)
+
+
+def test_short_lines_lack_their_last_cells(tmp_path: Path) -> None:
+    for quote in ("", '"'):
+        data = table(tmp_path, f"a,b\n1,{quote}x{quote}\n2\n3,y\n4\n")
+        assert data.frame.to_dict(as_series=False) == {"a": [1, 2, 3, 4], "b": ["x", None, "y", None]}
+        assert data.warnings == ("Fewer cells than the first line, the last ones count as missing: lines 3, 5.",)
+
+
+def test_comments_are_skipped_where_they_cannot_be_data(tmp_path: Path) -> None:
+    for quote in ("", '"'):
+        data = table(tmp_path, f"# made by hand\na,b\n1,{quote}x{quote}\n# end\n")
+        assert data.frame.to_dict(as_series=False) == {"a": [1], "b": ["x"]}
+        assert data.warnings == ("A comment after a #, skipped: lines 1, 4.",)
+    assert cells(tmp_path, "#id,b\n1,2\n") == {"#id": [1], "b": [2]}
+    assert cells(tmp_path, "tag\n#a\n#b\n") == {"tag": ["#a", "#b"]}
+
+
+def test_quotes_after_a_backslash_are_read_where_doubled_ones_are_not(tmp_path: Path) -> None:
+    assert cells(tmp_path, 'a,b\n1,"say \\"x, y\\""\n') == {"a": [1], "b": ['say "x, y"']}
+
+
+def test_a_name_that_is_taken_is_told_by_its_place(tmp_path: Path) -> None:
+    data = table(tmp_path, "a,b,a,a_3\n1,2,3,4\n")
+    assert data.frame.columns == ["a", "b", "a_3", "a_3_4"]
+    assert data.warnings == ("2 columns had the name of another; they are now called a_3, a_3_4, …",)
+
+
+def test_gzip_is_unpacked(tmp_path: Path) -> None:
+    assert cells(tmp_path, gzip.compress(b"a,b\n1,2\n", mtime=0)) == {"a": [1], "b": [2]}
 
 
 def test_marks_of_missing_values_are_missing(tmp_path: Path) -> None:
@@ -91,6 +139,7 @@ def test_booleans_dates_and_codes_have_their_types(tmp_path: Path) -> None:
     [
         ("a,b\n1,2\n", ["a", "b"]),
         (",b\n0,2\n", ["column_1", "b"]),
+        ("a,,\n1,x,y\n", ["a", "column_2", "column_3"]),
         ("1,2\n3,4\n", ["column_1", "column_2"]),
         ("x,2\ny,4\n", ["column_1", "column_2"]),
         ("cap,odour\nflat,none\nbell,foul\n", ["cap", "odour"]),
@@ -109,14 +158,20 @@ def test_a_header_is_text_that_differs_from_what_is_below_it(tmp_path: Path, tex
         ("?,?\n", "no value"),
         ('""\n""\n', "no value"),
         ("a,b\n", "header and no data"),
-        ("a,b\n1,2\n3\n", "Line 3 has 1 cells and the first line has 2"),
+        (
+            "a,b\n1,2\n3,4,5\n6,7\n8,9,0\n",
+            "Line 3 has 3 cells and the first line has 2 (others differ too: line 5)",
+        ),
+        ("a,b,c\n1\n2\n", "Most lines have fewer cells than the first (lines 2, 3)"),
         ('a,b\n1,"2"\n3,4,5\n', "Line 3 has 3 cells and the first line has 2"),
         ('a,b\n1,"2\n', "Line 2 cannot be cut into cells: unexpected end of data"),
         ('a,b\n"1"x,2\n', "Line 2 cannot be cut into cells"),
-        ("a,b,a\n1,2,3\n", "2 columns are named 'a'"),
         ("a\n1\ninf\n", "Column 'a' holds an infinite number in data row 2"),
         ("a,b\n1,\0\n", "line 2 holds the control byte 0x00"),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0), "no text"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "line 1 holds the control byte 0x00"),
+        ("a,b\n1,\0\n".encode("utf-16"), "line 2 holds the control byte 0x00"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "gzip file is damaged"),
+        (gzip.compress(bytes(2 << 20), mtime=0), "unpacks to more than 1,048,576 bytes"),
         (b"\xff\xfea", "UTF-16"),
         (",".join(["a"] * (content.MAX_COLUMNS + 1)) + "\n1\n", "at most 10,000"),
     ],
@@ -160,9 +215,17 @@ def test_truncated_parquet_is_refused(tmp_path: Path) -> None:
     assert "Parquet file is damaged" in refusal(tmp_path, (tmp_path / "whole").read_bytes()[:-100])
 
 
+def test_parquet_columns_that_no_table_keeps_are_left_out(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": [1, 2], "b": [[1], [2]], "c": [b"\xff", b"x"], "d": [b"x", b"y"]})
+    frame.write_parquet(tmp_path / "data")
+    data = reading.read(tmp_path / "data")
+    assert data.frame.to_dict(as_series=False) == {"a": [1, 2], "d": ["x", "y"]}
+    assert data.warnings == ("Left out, as lists, structs, times or bytes are not read: 'b', 'c'.",)
+
+
 def test_nested_and_empty_parquet_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"a": [[1], [2]]}).write_parquet(tmp_path / "nested")
-    assert "Column 'a' holds List(Int64)" in refusal(tmp_path, (tmp_path / "nested").read_bytes())
+    assert "No column holds numbers, text or dates" in refusal(tmp_path, (tmp_path / "nested").read_bytes())
     pl.DataFrame({"a": pl.Series([], dtype=pl.Int64)}).write_parquet(tmp_path / "empty")
     assert "no rows" in refusal(tmp_path, (tmp_path / "empty").read_bytes())
 

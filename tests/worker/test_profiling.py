@@ -2,13 +2,16 @@
 
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench import traps
 from jobs import datasets, db, migrate
 from jobs.settings import Settings
 from jobs.tables.datasets import Dataset
@@ -40,6 +43,16 @@ def uploaded(here: Place, content: bytes) -> str:
         return datasets.create(session, "ann", "x", "datasets/x", len(content), "x").id
 
 
+def refused(here: Place, content: bytes) -> str:
+    """Why the dataset is invalid; the reader that comes next works."""
+    id = uploaded(here, content)
+    assert profiling.read_next(here) is True
+    dataset = found(here.database, id)
+    assert (dataset.status, dataset.attempt) == ("invalid", 1)
+    assert dataset.error
+    return f"{dataset.error.error_class}/{dataset.error.code}: {dataset.error.message}"
+
+
 def found(database: db.Database, id: str) -> Dataset:
     with database.reading() as session:
         return datasets.get(session, "ann", id)
@@ -50,6 +63,21 @@ def kill_the_reader() -> None:
     (reader,) = multiprocessing.active_children()
     assert reader.pid
     os.kill(reader.pid, signal.SIGKILL)
+
+
+def test_a_file_that_takes_too_much_memory_is_invalid(here: Place) -> None:
+    settings = here.settings.model_copy(update={"reader_memory_bytes": 5 << 28})
+    small = replace(here, settings=settings)
+    assert re.match("data/.* memory", refused(small, HUGE))
+
+
+def test_a_file_that_takes_too_long_is_invalid(here: Place) -> None:
+    quick = replace(here, settings=here.settings.model_copy(update={"reader_seconds": 1.0}))
+    assert refused(quick, HUGE) == "data/too_slow: Reading took more than 1 seconds; upload a smaller file."
+
+
+def test_a_bomb_is_invalid(here: Place) -> None:
+    assert "268,435,456 rows" in refused(here, traps.TRAPS["rows_for_2_gib.parquet"]())
 
 
 def test_a_reader_that_is_killed_is_the_fault_of_its_file_only_when_it_happens_again(here: Place) -> None:

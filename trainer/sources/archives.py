@@ -48,7 +48,10 @@ def _refuse_trap(info: zipfile.ZipInfo) -> None:
         )
 
 
+def most_unpacked(packed: int) -> int:
+    """Bytes that so many packed ones may become."""
+    return min(MAX_BYTES, max(_MEGABYTE, MAX_RATIO * packed))
+
+
 def _bomb(info: zipfile.ZipInfo) -> bool:
-    if info.file_size <= _MEGABYTE or info.filename.endswith(".npy"):
-        return False
-    return info.file_size > MAX_RATIO * max(1, info.compress_size)
+    return info.file_size > most_unpacked(info.compress_size) and not info.filename.endswith(".npy")

@@ -40,6 +40,16 @@ def guess(text: pl.Series) -> pl.Series:
     return text
 
 
+def readable(column: pl.Series) -> bool:
+    """Whether a table can keep it: lists, structs, times of day and bytes that are no text it cannot."""
+    if column.dtype.is_nested() or column.dtype in (pl.Time, pl.Duration, pl.Object):
+        return False
+    try:
+        return column.dtype != pl.Binary or column.cast(pl.String).len() == column.len()
+    except pl.exceptions.PolarsError:
+        return False
+
+
 def canonical(column: pl.Series) -> pl.Series:
     """A column that already has a type, as the type that a table keeps it in."""
     dtype = column.dtype

@@ -1,80 +1,57 @@
-"""Delimited text (CSV): separator, header and types are found out from the content."""
+"""Delimited text (CSV): separator, quoting, header and types are found out from the content."""
 
 import csv
 import io
-import re
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 
 from jobs.errors import DataInvalid
-from trainer.sources import columns
+from trainer.sources import columns, encodings, headers
 from trainer.sources.content import MAX_COLUMNS, Table
 
 SEPARATORS = ",;\t|"
 
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _SAMPLE = 1 << 16
 _SAMPLE_RECORDS = 100
 _CHUNK = 10_000
+_NAMED = 5
+"""Lines that a message names one by one."""
 
 
-def read(path: Path) -> Table:
-    """One record per line (RFC 4180), cells separated by a comma, semicolon, tab or bar; all records equally wide.
+@dataclass(frozen=True)
+class _Odd:
+    """Numbers of the lines that are no whole record."""
 
-    A line of nothing but missing values counts as blank and is skipped.
+    short: list[int] = field(default_factory=list)
+    comments: list[int] = field(default_factory=list)
+
+    def warnings(self) -> Iterator[str]:
+        if self.short:
+            yield f"Fewer cells than the first line, the last ones count as missing: {_named(self.short)}."
+        if self.comments:
+            yield f"A comment after a #, skipped: {_named(self.comments)}."
+
+
+def read(content: bytes) -> Table:
+    """One record per line (RFC 4180), cells separated by a comma, semicolon, tab or bar.
+
+    A record with fewer cells than the first lacks the last ones, unless most do; one with more is refused. A line of
+    nothing but missing values counts as blank and is skipped, and so is a comment: one cell that begins with #.
     """
-    text, warnings = _decode(path.read_bytes())
-    cells = _cells(text, _separator(text))
-    if cells.is_empty():
-        raise DataInvalid("The file holds no value: it needs a header line and data lines.")
-    if _has_header(cells):
-        names, cells = _names(cells.row(0)), cells[1:]
-    else:
-        names = _names((None,) * cells.width)
-        warnings += ("The first line looks like data, so the columns are named column_1, column_2, …",)
-    if cells.is_empty():
-        raise DataInvalid("The file has a header and no data: it needs at least one line below the header.")
-    frame = pl.DataFrame([columns.infer(cell.alias(name)) for name, cell in zip(names, cells, strict=True)])
-    return Table(frame, warnings=warnings)
-
-
-def _decode(content: bytes) -> tuple[str, tuple[str, ...]]:
-    """UTF-8, with or without a byte order mark; UTF-16 with one; anything else counts as Latin-1."""
-    warnings: tuple[str, ...] = ()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = _utf16(content)
-    else:
-        _refuse_binary(content)
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = content.decode("latin-1")
-            warnings = ("The file is not UTF-8; it was read as Latin-1.",)
+    text, guesses = encodings.decode(content)
     if not text.strip():
         raise DataInvalid("The file is empty: it needs a header line and data lines.")
-    return (text if "\n" in text else text.replace("\r", "\n")), warnings
-
-
-def _utf16(content: bytes) -> str:
-    try:
-        return content.decode("utf-16")
-    except UnicodeDecodeError as error:
-        raise DataInvalid(
-            f"The file starts as UTF-16 text and breaks at byte {error.start}: save it as UTF-8."
-        ) from error
-
-
-def _refuse_binary(content: bytes) -> None:
-    if found := _BINARY.search(content):
-        line = content.count(b"\n", 0, found.start()) + 1
-        raise DataInvalid(
-            f"The file is no text: line {line} holds the control byte 0x{found[0].hex()}. "
-            "Send delimited text, Parquet, NPZ, or a zip of images in class folders, not packed any further."
-        )
+    text = text if "\n" in text else text.replace("\r", "\n")
+    cells, odd = _cells(text, _separator(text))
+    if cells.is_empty():
+        raise DataInvalid("The file holds no value: it needs a header line and data lines.")
+    names, cells, notes = headers.part(cells)
+    frame = pl.DataFrame([columns.infer(cell.alias(name)) for name, cell in zip(names, cells, strict=True)])
+    return Table(frame, warnings=(*guesses, *odd.warnings(), *notes))
 
 
 def _separator(text: str) -> str:
@@ -90,48 +67,85 @@ def _width(sample: str, separator: str, cut: bool) -> int:
     """Cells per record, 0 if the records differ."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True)
     try:
-        records = [len(record) for record in islice(reader, _SAMPLE_RECORDS) if record]
+        records = [len(record) for record in islice(reader, _SAMPLE_RECORDS) if record and not _comment(record)]
     except csv.Error:
         return 0
     widths = set(records[:-1] if cut and len(records) < _SAMPLE_RECORDS else records)
     return widths.pop() if len(widths) == 1 else 0
 
 
-def _cells(text: str, separator: str) -> pl.DataFrame:
+def _comment(record: list[str]) -> bool:
+    return len(record) == 1 and record[0].startswith("#")
+
+
+def _cells(text: str, separator: str) -> tuple[pl.DataFrame, _Odd]:
     """Every record, the header too, as cleaned text. Without quotes a record is a line, and cut 3 times faster."""
-    cells = _quoted(text, separator) if '"' in text else _split(text, separator)
-    return cells.select(columns.clean(column) for column in cells).filter(~pl.all_horizontal(pl.all().is_null()))
+    cells, odd = _quoted(text, separator) if '"' in text else _split(text, separator)
+    if 2 * len(odd.short) > cells.height:
+        raise DataInvalid(
+            f"Most lines have fewer cells than the first ({_named(odd.short)}): "
+            "let it name the columns, and take out notes above and below the table."
+        )
+    cells = cells.select(columns.clean(column) for column in cells)
+    return cells.filter(~pl.all_horizontal(pl.all().is_null())), odd
 
 
-def _split(text: str, separator: str) -> pl.DataFrame:
+def _split(text: str, separator: str) -> tuple[pl.DataFrame, _Odd]:
     lines = pl.Series(text.split("\n"))
-    filled = lines.str.strip_chars() != ""
     widths = lines.str.count_matches(separator, literal=True) + 1
+    comments = lines.str.strip_chars_start().str.starts_with("#") & (widths == 1) & (separator in text)
+    filled = (lines.str.strip_chars() != "") & ~comments
+    if not filled.any():
+        return pl.DataFrame(), _Odd()
     width = _checked(widths.filter(filled)[0])
-    if odd := (filled & (widths != width)).arg_true().to_list():
-        raise _ragged(odd[0] + 1, widths[odd[0]], width, separator)
-    return lines.filter(filled).str.split_exact(separator, width - 1).struct.unnest()
+    if long := _numbers(filled & (widths > width)):
+        raise _too_long(long, widths[long[0] - 1], width, separator)
+    cells = lines.filter(filled).str.split_exact(separator, width - 1).struct.unnest()
+    return cells, _Odd(_numbers(filled & (widths < width)), _numbers(comments))
 
 
-def _quoted(text: str, separator: str) -> pl.DataFrame:
-    records = _records(text, separator)
-    chunks = []
+def _numbers(lines: pl.Series) -> list[int]:
+    return (lines.arg_true() + 1).to_list()
+
+
+def _quoted(text: str, separator: str) -> tuple[pl.DataFrame, _Odd]:
+    """Quotes within quotes are doubled. Where that leads nowhere, they may follow a backslash."""
+    try:
+        return _parsed(text, separator, None)
+    except DataInvalid:
+        with suppress(DataInvalid):
+            if '\\"' in text:
+                return _parsed(text, separator, "\\")
+        raise
+
+
+def _parsed(text: str, separator: str, escape: str | None) -> tuple[pl.DataFrame, _Odd]:
+    odd, chunks = _Odd(), []
+    records = _records(text, separator, escape, odd)
     while chunk := list(islice(records, _CHUNK)):
         chunks.append(pl.DataFrame([pl.Series(str(i), cells) for i, cells in enumerate(zip(*chunk, strict=True))]))
-    return pl.concat(chunks) if chunks else pl.DataFrame()
+    return pl.concat(chunks) if chunks else pl.DataFrame(), odd
 
 
-def _records(text: str, separator: str) -> Iterator[list[str]]:
-    """All records that are not blank lines, checked to be equally wide."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+def _records(text: str, separator: str, escape: str | None, odd: _Odd) -> Iterator[list[str]]:
+    """All records that are no blank lines, made equally wide; what had to be done for that is noted."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True, escapechar=escape
+    )
     width = 0
     try:
         for record in reader:
             if len(record) < 2 and not "".join(record).strip():
                 continue
+            if len(record) < 2 and width != 1 and _comment(record) and separator in text:
+                odd.comments.append(reader.line_num)
+                continue
             width = width or _checked(len(record))
-            if len(record) != width:
-                raise _ragged(reader.line_num, len(record), width, separator)
+            if len(record) > width:
+                raise _too_long([reader.line_num], len(record), width, separator)
+            if len(record) < width:
+                odd.short.append(reader.line_num)
+                record += [""] * (width - len(record))
             yield record
     except csv.Error as error:
         raise DataInvalid(
@@ -146,32 +160,14 @@ def _checked(width: int) -> int:
     return width
 
 
-def _ragged(line: int, found: int, width: int, separator: str) -> DataInvalid:
+def _too_long(lines: list[int], found: int, width: int, separator: str) -> DataInvalid:
+    others = f" (others differ too: {_named(lines[1:])})" if len(lines) > 1 else ""
     return DataInvalid(
-        f"Line {line} has {found} cells and the first line has {width}: add what is missing, "
+        f"Line {lines[0]} has {found} cells and the first line has {width}{others}: take out notes above the table, "
         f"or put double quotes around a cell that contains {separator!r}."
     )
 
 
-def _has_header(cells: pl.DataFrame) -> bool:
-    """The first record names the columns if it is text throughout (one name may be blank) and differs from the rest:
-    some column has another type below it, or no name comes again in its own column.
-    """
-    first, body = cells[:1], cells[1:]
-    if sum(first.null_count().row(0)) > 1 or any(_typed(column) for column in first):
-        return False
-    return any(_typed(column) for column in body) or not any(
-        name is not None and name in column for name, column in zip(first.row(0), body, strict=True)
-    )
-
-
-def _typed(column: pl.Series) -> bool:
-    return column.null_count() < column.len() and columns.guess(column).dtype != pl.String
-
-
-def _names(header: tuple[str | None, ...]) -> list[str]:
-    names = [name or f"column_{i}" for i, name in enumerate(header, start=1)]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise DataInvalid(f"{count} columns are named '{name}': give each a name of its own.")
-    return names
+def _named(lines: list[int]) -> str:
+    more = f" and {len(lines) - _NAMED:,} more" if len(lines) > _NAMED else ""
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:_NAMED]))}{more}"

@@ -1,5 +1,6 @@
 """A dataset's bytes as a table or images; what they are is decided by their content, never by the file's name."""
 
+import gzip
 import json
 import lzma
 import struct
@@ -15,6 +16,7 @@ from trainer.sources import archives, arrays, columns, delimited, pictures
 from trainer.sources.content import MAX_BYTES, MAX_COLUMNS, Images, Table
 
 _PARQUET = (b"PAR1", b"PARE")
+_GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_FAULTS = (
     zipfile.BadZipFile,
@@ -30,11 +32,17 @@ _ZIP_FAULTS = (
 )
 """What `zipfile` and `numpy.lib.format` raise on bytes that are not what they claim to be."""
 _BYTES_PER_VALUE = 8
+_ANY_SIZE = 256 << 20
+_MAX_RATIO = 1_000
+"""A Parquet file of over 256 MiB once decoded that grows by more than this is a bomb."""
+_NAMED = 5
+"""Columns that a message names."""
 _ROWS = TypeAdapter(list[dict[str, JsonValue]])
 
 
 def read(path: Path) -> Table | Images:
-    """Parquet; NPZ with `X` and `y`; a zip of one folder of images per class; a JSON list of rows; else delimited text.
+    """Parquet; NPZ with `X` and `y`; a zip of one folder of images per class; a JSON list of rows; else delimited text,
+    as it is or in gzip.
 
     Whatever is wrong with the bytes is a `DataInvalid` that says what, where and how to mend it.
     """
@@ -46,7 +54,19 @@ def read(path: Path) -> Table | Images:
         return _archive(path)
     if magic.startswith(b"[{"):
         return _json(path)
-    return delimited.read(path)
+    return delimited.read(_unzipped(path) if magic.startswith(_GZIP) else path.read_bytes())
+
+
+def _unzipped(path: Path) -> bytes:
+    most = archives.most_unpacked(path.stat().st_size)
+    try:
+        with gzip.open(path) as file:
+            content = file.read(most + 1)
+    except (zlib.error, EOFError, OSError) as error:
+        raise DataInvalid(f"The gzip file is damaged ({error}): pack it anew.") from error
+    if len(content) > most:
+        raise DataInvalid(f"The gzip file unpacks to more than {most:,} bytes: that is a bomb, or too much.")
+    return content
 
 
 def _json(path: Path) -> Table:
@@ -61,6 +81,7 @@ def from_rows(rows: list[dict[str, JsonValue]]) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise DataInvalid("The rows hold no value: write one object per row, keyed by column.")
+    _refuse_large(len(rows), len(names), MAX_BYTES)
     return Table(pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names]))
 
 
@@ -83,32 +104,41 @@ def _archive(path: Path) -> Table | Images:
 
 
 def _parquet(path: Path) -> Table:
-    """Sizes and types are judged by the footer, before a page is decoded."""
+    """Size and types are judged by the footer, before a page is decoded. Damage anywhere is refused, though the column
+    be left out."""
     try:
         scan = pl.scan_parquet(path)
-        _refuse_large(scan.select(pl.len()).collect().item(), len(scan.collect_schema()))
-        _canonical(scan.collect_schema().to_frame())
-        return Table(_canonical(scan.collect()))
+        schema = scan.collect_schema().to_frame()
+        most = min(MAX_BYTES, max(_ANY_SIZE, _MAX_RATIO * path.stat().st_size))
+        _refuse_large(scan.select(pl.len()).collect().item(), schema.width, most)
+        _kept(schema)
+        return _kept(scan.collect())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(str(error).partition("\n")[0][:200]) from error
     except pl.exceptions.PanicException as error:
         raise _damaged("its pages contradict its footer") from error
 
 
-def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([columns.canonical(column) for column in frame])
+def _kept(frame: pl.DataFrame) -> Table:
+    readable = [column for column in frame if columns.readable(column)]
+    left = [f"'{column.name}'" for column in frame if not columns.readable(column)]
+    told = f"{', '.join(left[:_NAMED])}{f' and {len(left) - _NAMED:,} more' if len(left) > _NAMED else ''}"
+    if not readable:
+        raise DataInvalid(f"No column holds numbers, text or dates, but lists, structs or bytes: write {told} flat.")
+    warnings = (f"Left out, as lists, structs, times or bytes are not read: {told}.",) if left else ()
+    return Table(pl.DataFrame([columns.canonical(column) for column in readable]), warnings=warnings)
 
 
 def _damaged(reason: str) -> DataInvalid:
     return DataInvalid(f"The Parquet file is damaged, encrypted or of an unknown kind ({reason}): write it anew.")
 
 
-def _refuse_large(rows: int, width: int) -> None:
+def _refuse_large(rows: int, width: int, most: int) -> None:
     if rows == 0 or width == 0:
-        raise DataInvalid("The Parquet file holds no rows: write at least one.")
+        raise DataInvalid("The file holds no rows: write at least one.")
     if width > MAX_COLUMNS:
+        raise DataInvalid(f"The file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out.")
+    if rows * width * _BYTES_PER_VALUE > most:
         raise DataInvalid(
-            f"The Parquet file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out."
+            f"{rows:,} rows of {width:,} columns are more than the {most:,} bytes it may become: send fewer."
         )
-    if rows * width * _BYTES_PER_VALUE > MAX_BYTES:
-        raise DataInvalid(f"{rows:,} rows of {width:,} columns do not fit into {MAX_BYTES >> 30} GiB: send fewer.")
