@@ -3,6 +3,7 @@
 import os
 import queue
 import shutil
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Place:
     @property
     def threads(self) -> int:
         """Cores for each slot: one thread too many costs more than one too few."""
-        return self.settings.threads or max(1, len(os.sched_getaffinity(0)) // self.settings.slots)
+        return self.settings.threads or max(1, _cores() // self.settings.slots)
 
     @property
     def has_room(self) -> bool:
@@ -85,6 +86,11 @@ class Place:
                 os.fsync(file.fileno())  # else a power cut may leave the name and not the bytes
             partial.rename(copy)
         return copy
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def open_(settings: Settings, gpus: list[str]) -> Place:
