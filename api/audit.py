@@ -32,14 +32,16 @@ class Trail:
         self.waiting: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self.users: set[str] = set()
         self.over = threading.Event()
+        self.writer = threading.Thread(target=self._rounds, name="audit", daemon=True)
 
     def start(self) -> None:
         """Writes until it is stopped."""
-        threading.Thread(target=self._rounds, name="audit", daemon=True).start()
+        self.writer.start()
 
     def stop(self) -> None:
         """Writes a last time."""
         self.over.set()
+        self.writer.join(db.BUSY_SECONDS)
         with suppress(*db.AWAY):
             self.write()
 

@@ -2,10 +2,15 @@
 
 import contextlib
 import platform
+import signal
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import structlog
 from celery import signals
+from celery.platforms import EX_OK
+from celery.worker import state
 
 from jobs import db, logs, queue, settings, workers
 from jobs.settings import Settings
@@ -27,6 +32,7 @@ def main() -> None:
     logs.configure(options.log_format)
     found = children.equipped()
     here = place.open_(options, found.gpus)
+    signal.signal(signal.SIGTERM, lambda *_: here.over.set())  # slots work before Celery has handlers of its own
     asleep = threading.Event()
     heart = heartbeat.start(here, _equipment(here, found), asleep)
     reconciler.start(here)
@@ -48,6 +54,7 @@ def main() -> None:
 def _serve(here: Place, options: Settings) -> None:
     broker.guard()
     signals.setup_logging.connect(_keep_logging)
+    signals.worker_ready.connect(_notice_end(here), weak=False)
     app = queue.app()
     children.forget_secrets()
     tasks.register(app, here)
@@ -65,6 +72,16 @@ def _serve(here: Place, options: Settings) -> None:
 
 def _keep_logging(**_: object) -> None:
     """Celery sets up no logging of its own where somebody listens to this signal."""
+
+
+def _notice_end(here: Place) -> Callable[..., None]:
+    """Ends a Celery that was just starting when the end was asked for: it heard nothing of that."""
+
+    def notice(**_: Any) -> None:
+        if here.over.is_set():
+            state.should_stop = EX_OK  # type: ignore[assignment]
+
+    return notice
 
 
 def _equipment(here: Place, found: Equipped) -> Equipment:

@@ -1,5 +1,7 @@
 """Jobs that run are cancelled, paused and resumed; a worker is drained."""
 
+import time
+
 import pytest
 
 from client.answers import Job
@@ -70,3 +72,16 @@ def test_a_drained_worker_hands_its_job_back_and_takes_it_again(service: Fleet) 
     until(lambda: client.job(job.id).status == "running", 20)
     client.cancel(job.id)
     client.wait(job.id, timeout=15)
+
+
+@pytest.mark.parametrize("early", [0.0, 0.5])
+def test_a_worker_that_is_stopped_while_it_starts_ends_in_order(service: Fleet, early: float) -> None:
+    service.stop("worker")
+    job = service.client.submit(ENDLESS)
+    service.start("worker")
+    until(lambda: service.client.job(job.id).status == "running")
+    time.sleep(early)
+    assert service.stop("worker") == 0
+    assert service.client.job(job.id).attempts[0].exit == "drained"
+    service.client.cancel(job.id)
+    service.start("worker")
