@@ -3,9 +3,9 @@
 # Two images from one file:
 #   docker build --target api .       the HTTP service: no torch
 #   docker build --target worker .    trains; TORCH_INDEX= (empty) takes PyPI's build for NVIDIA GPUs
-# To pin the base to the byte, append the digest that `docker buildx imagetools inspect python:3.11-slim` shows.
+# To pin the base to the byte, append the digest that `docker buildx imagetools inspect python:3.11.14-slim-trixie` shows.
 
-FROM python:3.11-slim AS base
+FROM python:3.11.14-slim-trixie AS base
 ENV PATH=/opt/fitd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-ingest bench-published soak audit sbom \
+.PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-ingest bench-published faults soak audit sbom \
 	constraints clean
 MAKEFLAGS += --no-print-directory
 
@@ -50,6 +50,9 @@ bench-ingest: $(VENV)/dev ## what becomes of hostile files, beside pandas and py
 bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
 	$(BIN)/python -m bench.published --write docs/published.md
 
+faults: $(VENV)/dev ## every fault on both databases, and what was measured: about two hours
+	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md
+
 soak: $(VENV)/dev ## half an hour of random faults, seeded, then whether every promise held
 	$(BIN)/python -m tests.faults.soak
 
@@ -58,8 +61,10 @@ audit: $(VENV)/uv ## known vulnerabilities in what constraints.txt names
 
 sbom: $(VENV)/uv ## what an installation is made of, as CycloneDX, into build/sbom.json
 	@mkdir -p build
+	$(UV) pip compile --quiet --no-annotate --no-header --python-version 3.11 --extra api --extra worker \
+		--constraint constraints.txt --output-file build/installed.txt pyproject.toml
 	$(UV) tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
-		--output-file build/sbom.json constraints.txt
+		--output-file build/sbom.json build/installed.txt
 
 constraints: $(VENV)/uv ## renew the versions that everything is tested with
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --extra dev --no-annotate \

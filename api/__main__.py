@@ -1,14 +1,14 @@
 """Runs the HTTP service: `python -m api`."""
 
 import contextlib
+import gc
 import socket
 import threading
 
-import prometheus_client
 import uvicorn
 
+from api import exposition, guard
 from api.app import create_app
-from api.guard import GuardedProtocol
 from jobs import logs, migrate, settings
 
 
@@ -32,12 +32,13 @@ def main() -> None:
         migrate.upgrade(chosen.database)
     app = create_app(chosen)
     if chosen.metrics_port:
-        prometheus_client.start_http_server(chosen.metrics_port, chosen.host, app.state.registry)
+        exposition.serve(chosen.host, chosen.metrics_port, app.state.registry, app.state.gate.is_open)
+    gc.freeze()  # what is here now stays; without it, reading a large body looks through all of it many times over
     config = uvicorn.Config(
         app,
         host=chosen.host,
         port=chosen.port,
-        http=GuardedProtocol,  # of httptools: h11 takes a request with both Content-Length and Transfer-Encoding
+        http=guard.protocol(0 if chosen.behind_proxy else chosen.max_connections_per_address),
         ws="none",
         log_config=None,
         access_log=False,

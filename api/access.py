@@ -19,6 +19,9 @@ from jobs.tables.keys import Scope
 
 REMEMBERED = 5.0
 """Seconds for which a key that was right is not looked up again, nor seen to be revoked."""
+TRIED = 3600.0
+"""Seconds for which a key that was right may be looked up again without counting as a guess: strangers who guess from
+the same address must not lock its holder out."""
 MOST_REMEMBERED = 10_000
 LOCAL = Caller(owner="local", scope="admin", key_id=None)
 BEARER = HTTPBearer(auto_error=False, description="A key: `fitd_…`. Not needed on a service of one machine.")
@@ -83,7 +86,7 @@ class Gate:
         found = await self._find(address, token or "")
         rate = self.settings.requests_per_second
         bucket = self.owners.get(found.owner) or Bucket(rate, max(1.0, 2 * rate))
-        _remember(self.owners, found.owner, bucket)
+        remember(self.owners, found.owner, bucket)
         if wait := bucket.take(time.monotonic()):
             raise errors.TooMany(wait)
         return found
@@ -95,24 +98,35 @@ class Gate:
             return found
         if not token:
             raise errors.Unauthorized
-        most = self.settings.wrong_keys_per_minute
-        guesses = self.guesses.get(address) or Bucket(most / 60, most)
-        _remember(self.guesses, address, guesses)
-        if wait := guesses.take(now):
-            raise errors.TooMany(wait)
+        guess = None if found and now < until + TRIED else self._guess(address, now)
         found = await run_in_threadpool(self._look_up, token)
         if found is None:
+            self.known.pop(digest, None)
             raise errors.Unauthorized
-        guesses.level += 1  # a right one is no guess
-        _remember(self.known, digest, (found, now + REMEMBERED))
+        if guess:
+            guess.level += 1  # a right one is none
+        remember(self.known, digest, (found, now + REMEMBERED))
         return found
+
+    def _guess(self, address: str, now: float) -> Bucket:
+        """Where this guess was taken from.
+
+        Raises:
+            TooMany: too often.
+        """
+        most = self.settings.wrong_keys_per_minute
+        guesses = self.guesses.get(address) or Bucket(most / 60, most)
+        remember(self.guesses, address, guesses)
+        if wait := guesses.take(now):
+            raise errors.TooMany(wait)
+        return guesses
 
     def _look_up(self, token: str) -> Caller | None:
         with self.database.reading() as session:
             return keys.find(session, token)
 
 
-def _remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:
+def remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:
     """As the newest of at most so many."""
     known[name] = value
     known.move_to_end(name)
@@ -145,6 +159,7 @@ async def caller(
         Unauthorized, Forbidden, TooMany
     """
     found = await admit(request)
+    request.state.only_looks = set(scopes.scopes) == {"read"}
     for scope in scopes.scopes:
         if not found.may(cast(Scope, scope)):
             raise errors.Forbidden(

@@ -8,7 +8,7 @@ from typing import Any
 import prometheus_client
 from fastapi import FastAPI
 
-from api import access, audit, origins, overload, pages, predicting, problems, telemetry
+from api import access, audit, origins, overload, pages, predicting, problems, telemetry, turns
 from api.routes import (
     datasets,
     diagnostics,
@@ -22,7 +22,7 @@ from api.routes import (
     webhooks,
     workers,
 )
-from jobs import artifacts, db
+from jobs import artifacts, db, intake
 from jobs.settings import Settings
 
 DESCRIPTION = """
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         description=DESCRIPTION,
         docs_url=None,
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url=None,  # see `pages`
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
@@ -70,6 +70,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.artifacts = artifacts.connect(settings.artifacts)
     app.state.gate = access.Gate(app.state.database, settings)
     app.state.models = predicting.Models(app.state.artifacts, settings.model_cache_bytes)
+    app.state.turns = turns.Turns()
+    app.state.intake = intake.Intake(app.state.database, app.state.artifacts, settings)
+    app.state.bodies = overload.Bound(max(settings.max_bodies_bytes, settings.max_body_bytes))
+    app.state.streams = overload.Shares(max(1, settings.max_streams // events.OWNERS))
     app.state.stopping = threading.Event()
     app.state.registry = prometheus_client.CollectorRegistry()
     app.state.registry.register(telemetry.Queue(app.state.database))

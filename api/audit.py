@@ -2,6 +2,8 @@
 
 import queue
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,13 +14,20 @@ import sqlalchemy as sa
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs import db, ids, keys
+from api import access
+from api.access import Bucket
+from jobs import db, engines, ids, keys
 from jobs.keys import Caller
 from jobs.tables.keys import Audit
 
 PAUSE = 0.5
 """Seconds for which rows are gathered; a crash may cost so much of the table, but nothing of the log."""
 MOST_WAITING = 10_000
+REFUSED_AT_ONCE = 100.0
+REFUSED_PER_SECOND = 0.1
+"""Of one owner with one status that become rows: who is refused all day does not fill the table. The log has all."""
+EARLY = frozenset({429, 503})
+"""Told to ask again later."""
 LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 log = structlog.get_logger()
@@ -31,6 +40,7 @@ class Trail:
         self.database = database
         self.waiting: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self.users: set[str] = set()
+        self.refused: OrderedDict[str, Bucket] = OrderedDict()
         self.over = threading.Event()
         self.writer = threading.Thread(target=self._rounds, name="audit", daemon=True)
 
@@ -41,16 +51,27 @@ class Trail:
     def stop(self) -> None:
         """Writes a last time."""
         self.over.set()
-        self.writer.join(db.BUSY_SECONDS)
+        self.writer.join(engines.BUSY_SECONDS)
         with suppress(*db.AWAY):
             self.write()
 
     def add(self, caller: Caller, **what: Any) -> None:
         """A call that was answered."""
         log.info("audit", owner=caller.owner, key=caller.key_id, **what)
-        self._keep(
-            {"id": ids.new("audit"), "at": datetime.now(UTC), "owner": caller.owner, "key_id": caller.key_id, **what}
-        )
+        if self._is_kept(caller, what["status"]):
+            who = {"owner": caller.owner, "key_id": caller.key_id}
+            self._keep({"id": ids.new("audit"), "at": datetime.now(UTC), **who, **what})
+
+    def _is_kept(self, caller: Caller, status: int) -> bool:
+        """Whether a call becomes a row: one that came too early has changed nothing, nor tried what it may not."""
+        if status < 400:
+            return True
+        if status in EARLY:
+            return False
+        name = f"{status} {caller.owner}"
+        bucket = self.refused.get(name) or Bucket(REFUSED_PER_SECOND, REFUSED_AT_ONCE)
+        access.remember(self.refused, name, bucket)
+        return bucket.take(time.monotonic()) == 0
 
     def write(self) -> int:
         """Writes what waits; answers how many rows. What cannot be written now waits on."""
@@ -115,7 +136,7 @@ class Audited:
             return
         if caller.key_id:
             self.trail.users.add(caller.key_id)
-        if scope["method"] not in LOOKS:
+        if scope["method"] not in LOOKS and not scope["state"].get("only_looks"):
             action = getattr(scope.get("route"), "name", "unknown")
             self.trail.add(
                 caller,

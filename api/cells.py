@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -115,17 +116,28 @@ def pixels(cell: Any, image: ImageInputs) -> npt.NDArray[Any]:
         Misfit: it is no such image.
     """
     shape = (image.height, image.width, image.channels)
-    try:
-        values = np.array(cell)
-    except ValueError:  # lists of different lengths
-        raise _unlike(image) from None
-    if values.dtype.kind not in "iuf" or values.shape not in (shape, shape[:2]) or values.size != math.prod(shape):
+    numbers = _numbers(cell, shape)
+    if numbers is None and image.channels == 1:
+        numbers = _numbers(cell, shape[:2])
+    if numbers is None:
         raise _unlike(image)
+    values = np.array(numbers, np.float64)
     if image.is_bytes and not ((values >= 0) & (values <= 255) & (values % 1 == 0)).all():
         raise _unlike(image)
     if not image.is_bytes and not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise _unlike(image)
     return values.reshape(shape).astype(np.uint8 if image.is_bytes else np.float32)
+
+
+def _numbers(cell: Any, shape: tuple[int, ...]) -> list[int | float] | None:
+    """What nested lists of this shape hold, in order. numpy would find the shape by itself, and make texts as wide as
+    the longest of them."""
+    parts = [cell]
+    for length in shape:
+        if any(type(part) is not list or len(part) != length for part in parts):
+            return None
+        parts = list(chain.from_iterable(parts))
+    return parts if {*map(type, parts)} <= {int, float} else None
 
 
 def _unlike(image: ImageInputs) -> Misfit:

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Path, Request, Security
 from pydantic.json_schema import SkipJsonSchema
 
-from api import access, predicting
-from jobs import artifacts, db, ids, keys, settings
+from api import access, predicting, turns
+from jobs import artifacts, db, ids, intake, keys, settings
 
 Absent = SkipJsonSchema[None]
 """A parameter may be left out, but `null` is not a value of it."""
@@ -27,6 +27,11 @@ async def _artifacts(request: Request) -> artifacts.Artifacts:
     return found
 
 
+async def _intake(request: Request) -> intake.Intake:
+    found: intake.Intake = request.app.state.intake
+    return found
+
+
 async def _settings(request: Request) -> settings.Settings:
     found: settings.Settings = request.app.state.settings
     return found
@@ -39,6 +44,11 @@ async def _stopping(request: Request) -> threading.Event:
 
 async def _models(request: Request) -> predicting.Models:
     found: predicting.Models = request.app.state.models
+    return found
+
+
+async def _turns(request: Request) -> turns.Turns:
+    found: turns.Turns = request.app.state.turns
     return found
 
 
@@ -57,10 +67,12 @@ Operator = Annotated[str, Security(_owner, scopes=["admin"])]
 """and who runs the service."""
 Database = Annotated[db.Database, Depends(_database)]
 Artifacts = Annotated[artifacts.Artifacts, Depends(_artifacts)]
+Intake = Annotated[intake.Intake, Depends(_intake)]
 Models = Annotated[predicting.Models, Depends(_models)]
 Settings = Annotated[settings.Settings, Depends(_settings)]
 Stopping = Annotated[threading.Event, Depends(_stopping)]
 """Set when the server is about to stop: streams end then."""
+Turns = Annotated[turns.Turns, Depends(_turns)]
 Traceparent = Annotated[str, Depends(_traceparent)]
 
 JobId = Annotated[str, Path(pattern=rf"^job_{ids.PATTERN}$")]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue
 
 from api.schemas import Page, Shown
 from jobs import urls
@@ -68,7 +68,7 @@ class RowsUpload(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    rows: Annotated[list[dict[Column, str | float | int | bool | None]], Field(min_length=1)]
+    rows: Annotated[list[dict[Column, str | float | int | bool | None]], FailFast(), Field(min_length=1)]
     """One object per row, keyed by column; numbers, strings, booleans or null (missing)."""
     name: Text | None = None
     """For people."""

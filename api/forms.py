@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 
 MOST_FIELD_BYTES = 1000
 """Of a field other than the file."""
+FIELDS = frozenset({"file", "name"})
+"""Each once; what is kept of a form ends with them."""
 
 
 @dataclass
@@ -75,9 +77,11 @@ class Form:
     def _headers_end(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._part, self._value = options.get(b"name", b"").decode("utf-8", "replace"), bytearray()
+        if self._part not in FIELDS:
+            raise HTTPException(400, "The form has a field other than `file` and `name`.")
+        if self._part in self.fields or (self._part == "file" and self.filename is not None):
+            raise HTTPException(400, f"The form has the field `{self._part}` twice.")
         if self._part == "file":
-            if self.filename is not None:
-                raise HTTPException(400, "The form has the field `file` twice.")
             self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -89,7 +93,7 @@ class Form:
             self._value += data[start:end]
 
     def _part_ends(self) -> None:
-        if self._part not in ("", "file"):
+        if self._part != "file":
             self.fields[self._part] = self._value.decode("utf-8", "replace")
 
     def _ends(self) -> None:

@@ -3,6 +3,7 @@ bodies. Who comes in above it is told so at once; who only holds a connection op
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import ExitStack
 
 from starlette.datastructures import Headers
@@ -11,13 +12,21 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from jobs.keys import Caller
 
-FREE = frozenset({"/livez", "/readyz", "/metrics"})
-"""Asked by those who decide whether the service lives."""
+FREE = "/livez"
+"""Costs nothing, and decides whether the service lives."""
+WATCHED = frozenset({"/readyz", "/metrics"})
+"""Asked by those who watch the service: they find a place whatever others do, and leave the others theirs."""
+WATCHERS = 4
 PATIENCE = 30.0
 """Seconds for a body to begin with; each `SLOWEST` bytes give one more."""
 SLOWEST = 16 * 1024
 """Bytes of a body per second."""
+SMALL = 64 * 1024
+"""Bytes of a body that are nobody's concern."""
+BODIES = 8
+"""Larger ones of one owner that may be on their way at once."""
 
 
 class Bound:
@@ -26,59 +35,98 @@ class Bound:
     def __init__(self, most: int) -> None:
         self.free = most
 
-    def take(self, places: ExitStack) -> bool:
-        """Takes a place until `places` is left; False if there is none."""
-        if self.free <= 0:
+    def take(self, places: ExitStack, number: int = 1) -> bool:
+        """Takes places until `places` is left; False if there are not as many."""
+        if self.free < number:
             return False
-        self.free -= 1
-        places.callback(self.give)
+        self.free -= number
+        places.callback(self.give, number)
         return True
 
-    def give(self) -> None:
+    def give(self, number: int) -> None:
+        """Gives places back."""
+        self.free += number
+
+
+class Shares:
+    """So many at once of each owner. Where nobody needs a key there are no owners to tell apart, and no shares."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken: Counter[str] = Counter()
+
+    def take(self, caller: Caller, places: ExitStack) -> bool:
+        """Takes a place until `places` is left; False if the caller's owner has as many as one may."""
+        if caller.key_id is None:
+            return True
+        if self.taken[caller.owner] >= self.most:
+            return False
+        self.taken[caller.owner] += 1
+        places.callback(self.give, caller.owner)
+        return True
+
+    def give(self, owner: str) -> None:
         """Gives a place back."""
-        self.free += 1
+        self.taken[owner] -= 1
+        if not self.taken[owner]:
+            del self.taken[owner]
 
 
 class Overload:
-    """ASGI middleware. A request takes a place once its body is here, and gives it back with its answer, of a long one
-    with the first part: how slowly somebody reads is nobody else's concern. An event stream takes one of its own."""
+    """ASGI middleware. A request takes a place once its body is here, if there is one when it comes and then, and gives
+    it back with its answer, of a long one with the first part: how slowly somebody reads is nobody else's concern. An
+    event stream takes one of its own. `places` in a request's state are for whatever else is to be given back then."""
 
     def __init__(self, app: ASGIApp, requests: int, streams: int) -> None:
         self.app = app
         self.requests = Bound(requests)
         self.streams = Bound(streams)
+        self.watchers = Bound(WATCHERS)
+        self.bodies = Shares(BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in FREE:
+        if scope["type"] != "http" or scope["path"] == FREE:
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
         live = scope["path"].endswith("/events") and "text/event-stream" in headers.get("accept", "")
-        bound = self.streams if live else self.requests
+        bound = self.streams if live else self.watchers if scope["path"] in WATCHED else self.requests
 
         async def sending(message: Message) -> None:
             if message.get("more_body") and not live:
                 places.close()
             await send(message)
 
+        if not bound.free:  # at once, whatever is still to come of it: refusing costs those who are worked on
+            code, detail = problems.BY_STATUS[503]
+            busy = problems.answer(Request(scope), 503, code, detail, problems.RETRY_AFTER)
+            return await busy(scope, receive, send)
         with ExitStack() as places:
+            scope["state"]["places"] = places
             if scope["method"] in ("POST", "PATCH") and _has_body(headers):
-                await self.app(scope, _Body(receive, bound, places).receive, sending)
-            elif bound.take(places):
-                await self.app(scope, receive, sending)
+                with ExitStack() as coming:
+                    body = _Body(scope, receive, bound, places, self.bodies, coming)
+                    await self.app(scope, body.receive, sending)
             else:
-                code, detail = problems.BY_STATUS[503]
-                busy = problems.answer(Request(scope), 503, code, detail, problems.RETRY_AFTER)
-                await busy(scope, receive, send)
+                bound.take(places)
+                await self.app(scope, receive, sending)
 
 
 class _Body:
-    """A body on its way in; when it is whole, its request takes a place."""
+    """A body on its way in; when it is whole, its request takes a place. Until then it is one of those that its owner
+    may have on their way, unless it is small."""
 
-    def __init__(self, receive: Receive, bound: Bound, places: ExitStack) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, bound: Bound, places: ExitStack, shares: Shares, coming: ExitStack
+    ) -> None:
+        self.scope = scope
         self.inner = receive
         self.bound = bound
         self.places = places
+        self.shares = shares
+        self.coming = coming
         self.deadline = time.monotonic() + PATIENCE
+        self.size = 0
+        self.is_large = False
         self.whole = False
 
     async def receive(self) -> Message:
@@ -88,11 +136,23 @@ class _Body:
             message = await asyncio.wait_for(self.inner(), max(0.0, self.deadline - time.monotonic()))
         except TimeoutError:
             raise HTTPException(408, headers={"Connection": "close"}) from None
+        self.size += len(message.get("body", b""))
         self.deadline += len(message.get("body", b"")) / SLOWEST
         self.whole = not message.get("more_body", False)
-        if self.whole and not self.bound.take(self.places):
-            raise HTTPException(503, headers=problems.RETRY_AFTER)
+        if self.whole:
+            self.coming.close()
+            if not self.bound.take(self.places):
+                raise HTTPException(503, headers=problems.RETRY_AFTER)
+        elif self.size > SMALL and not self.is_large:
+            self._count()
         return message
+
+    def _count(self) -> None:
+        self.is_large = True
+        caller: Caller | None = self.scope["state"].get("caller")
+        if caller and not self.shares.take(caller, self.coming):
+            text = f"{self.shares.most} of your requests are being sent already, as many as may; let some of them end."
+            raise HTTPException(429, text, headers=problems.RETRY_AFTER)
 
 
 def _has_body(headers: Headers) -> bool:

@@ -1,11 +1,13 @@
-"""Swagger UI at `/docs`, from this host alone and under a strict content security policy."""
+"""The contract, and Swagger UI at `/docs`, from this host alone and under a strict content security policy."""
 
+import functools
 from pathlib import Path
 
 import fastapi_offline
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import Request
 
 STATIC = Path(__file__).with_name("static")
 VENDORED = Path(fastapi_offline.__file__).with_name("static")
@@ -18,6 +20,14 @@ POLICY = (
 
 def mount(app: FastAPI) -> None:
     """Adds the page and what it needs."""
+    contract = functools.cache(
+        lambda: JSONResponse(app.openapi()).body
+    )  # written once: it takes longer than most answers
+
+    async def show_contract(request: Request) -> Response:
+        return Response(contract(), media_type="application/json")
+
+    app.add_route("/openapi.json", show_contract, include_in_schema=False)
     app.mount("/docs/vendor", StaticFiles(directory=VENDORED))
     app.mount("/docs/static", StaticFiles(directory=STATIC))
 

@@ -35,7 +35,7 @@ DatasetCursor = Annotated[str | None, Depends(_cursor("ds"))]
 WebhookCursor = Annotated[str | None, Depends(_cursor("wh"))]
 AuditCursor = Annotated[str | None, Depends(_cursor("audit"))]
 DeliveryCursor = Annotated[str | None, Depends(_cursor("msg"))]
-Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Items on a page, at most: fewer come if they are large.")]
 
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """Of an event, a line or a step: PostgreSQL compares an integer column with nothing larger."""
@@ -45,6 +45,10 @@ LineLimit = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
 
 def cut(page: type[P], items: Sequence[Any], limit: int, key: str) -> P:
     """The first `limit` of at most `limit + 1` items; `key` is the field that the next page goes on from."""
-    more = len(items) > limit
-    following = str(attrgetter(key)(items[limit - 1])) if more else None
-    return page(object="list", data=list(items[:limit]), has_more=more, next=following)
+    return part(page, items[:limit], key, more=len(items) > limit)
+
+
+def part(page: type[P], items: Sequence[Any], key: str, *, more: bool) -> P:
+    """These items, and whether there are more behind them."""
+    following = str(attrgetter(key)(items[-1])) if more else None
+    return page(object="list", data=list(items), has_more=more, next=following)

@@ -1,6 +1,7 @@
 """Models held ready to predict."""
 
 import hashlib
+import json
 import os
 import threading
 from collections import OrderedDict, defaultdict
@@ -14,15 +15,24 @@ from api import cells, faults, runtime
 from jobs import errors
 from jobs.artifacts import Artifacts
 from jobs.errors import Fault
-from jobs.spec.signature import METADATA_KEY, PIXELS, ImageInputs, Signature, TableInputs
+from jobs.spec.signature import METADATA_KEY, PIXELS, WIDEST_KEY, ImageInputs, Signature, TableInputs
 from jobs.tables.jobs import File
 
 Row = dict[str, Any]
 Feeds = dict[str, npt.NDArray[Any]]
 
 MOST_MODELS = 64
-NUMBERS_AT_ONCE = 1 << 18
-"""Cells or pixels that go through a network at a time: what lies between its layers is many times as much."""
+NUMBERS_AT_ONCE = 1 << 20
+"""Cells, pixels or numbers of the widest layer that are in a network at a time: all that it holds is a few times as
+much."""
+WIDEST = 1 << 24
+"""Numbers that a single row may become in a network."""
+MOST_CELLS = 1 << 20
+"""Of a table, also of columns that the rows leave out."""
+MOST_ANSWERED = 16 * 1024**2
+"""Bytes of an answer."""
+NUMBER = 24
+"""Bytes of a number in an answer, with what stands around it and its name."""
 
 
 class Model:
@@ -41,13 +51,22 @@ class Model:
         used = {column.column for column in self._columns} if isinstance(inputs, TableInputs) else {PIXELS}
         unused = inputs.unused if isinstance(inputs, TableInputs) else []
         self._known = used | {*unused, *self.signature.targets}
+        # A model of before does not say how wide it is: its file has at least a number for each unit of a dense layer.
+        self._widest = int(metadata.get(WIDEST_KEY, min(WIDEST, self.bytes // 4)))
+        self._most = _most_rows(self.signature) if self._widest <= WIDEST else 0
 
     def predict(self, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
         """The outputs by name, for rows as they were uploaded.
 
         Raises:
-            RowsInvalid: with every cell that does not fit.
+            RowsInvalid: with every cell that does not fit, or for more rows than this model takes.
+            NoModel: a single row takes too much.
         """
+        if not self._most:
+            raise errors.NoModel("A row takes more than this service has for it: download model.onnx and run it there.")
+        if len(rows) > self._most:
+            text = f"This model has so many columns or classes that it takes {self._most} rows at a time at most."
+            raise errors.RowsInvalid([_fault([], "too_long", text)])
         found = list(self._unknown(rows))
         inputs = self.signature.inputs
         fed = self._image(inputs, rows, found) if isinstance(inputs, ImageInputs) else self._table(rows, found)
@@ -59,7 +78,7 @@ class Model:
         return outputs
 
     def _run(self, fed: Feeds, rows: int) -> Feeds:
-        step = max(1, NUMBERS_AT_ONCE // sum(array[0].size for array in fed.values()))
+        step = max(1, NUMBERS_AT_ONCE // max(self._widest, sum(array[0].size for array in fed.values())))
         names = [output.name for output in self._session.get_outputs()]
         with self._slots:
             parts = [
@@ -95,6 +114,13 @@ class Model:
             except cells.Misfit as error:
                 found.append(_fault([index, PIXELS], "wrong_kind", str(error)))
         return {PIXELS: np.stack(images)} if images else {}
+
+
+def _most_rows(signature: Signature) -> int:
+    """By what they and their answers would take."""
+    columns = len(signature.inputs.columns) if isinstance(signature.inputs, TableInputs) else 1
+    answered = sum(NUMBER + len(json.dumps(name)) for name in signature.classes or signature.targets)
+    return min(MOST_CELLS // max(1, columns), MOST_ANSWERED // answered)
 
 
 def _overflown(outputs: dict[str, npt.NDArray[Any]]) -> Iterator[Fault]:

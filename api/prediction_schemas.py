@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from api.schemas import Shown
 
@@ -14,7 +14,7 @@ class PredictionRows(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    rows: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_ROWS)]
+    rows: Annotated[list[dict[str, Any]], FailFast(), Field(min_length=1, max_length=MOST_ROWS)]
     """One object per row, keyed by column, with values as they were uploaded: numbers, texts, booleans, dates as text;
     null or left out where missing. The target may be there and is not looked at. A row of an image model has
     `pixels`: height × width × channels as nested arrays, or height × width if there is one channel."""

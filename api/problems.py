@@ -21,6 +21,8 @@ from jobs.errors import Fault
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = {"Retry-After": "2"}
+LONGEST_REASON = 300
+"""Characters in the log of what another part said; it may say back all that it was sent."""
 
 STATUS: dict[type[errors.FitdError], int] = {
     errors.Unauthorized: 401,
@@ -51,6 +53,7 @@ BY_STATUS: dict[int, tuple[str, str]] = {
     408: ("too_slow", "The rest of the body did not come in time."),
     413: ("too_large", "The body is larger than this service accepts."),
     415: ("unsupported_media_type", "Send this body as `application/json`."),
+    429: ("quota_reached", "One owner may have no more of it at a time."),
     503: ("overloaded", "The service has as much to do as it can; try again soon."),
 }
 """Code and detail of what the framework finds."""
@@ -160,12 +163,12 @@ async def _framework(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> Response:
-    log.error("database_unavailable", error=str(error))
+    log.error("database_unavailable", error=str(getattr(error, "orig", None) or error)[:LONGEST_REASON])
     return answer(request, 503, "database_unavailable", "The database does not answer; try again soon.", RETRY_AFTER)
 
 
 async def _files(request: Request, error: Exception) -> Response:
-    log.error("artifacts_unavailable", error=str(error).partition("\n")[0])
+    log.error("artifacts_unavailable", error=str(error).partition("\n")[0][:LONGEST_REASON])
     detail = "The artifact store cannot take or give files now; try again soon."
     return answer(request, 503, "artifacts_unavailable", detail, RETRY_AFTER)
 

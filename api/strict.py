@@ -3,7 +3,7 @@ call."""
 
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NoReturn
 
 from fastapi import params
@@ -16,30 +16,44 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import access
+from api import access, overload, problems
 
 DEEPEST = 32
 """Arrays and objects within each other."""
-SMALL = 64 * 1024
-"""Bytes of JSON that are parsed without leaving the event loop."""
+MOST_KEYS = 10_000
+"""Of one object, and of all together beside those in `rows`: each may be a fault, and faults take long to gather."""
+MOST_NESTED = 1 << 20
+"""Arrays of a body, an object counting as two: they take many times the memory of what is sent. Room for a thousand
+images of 28 × 28 pixels, each pixel an array."""
+MOST_PARAMETERS = 100
+"""Of a query; each may be a condition that the database looks at."""
+_NESTED = frozenset({dict, list})
 
 
 class StrictRequest(Request):
-    """A request whose JSON is strict and has no more bytes than the service accepts."""
+    """A request whose JSON is strict and has no more bytes than the service accepts. Small JSON is parsed without
+    leaving the event loop and is always held; more only while all bodies together have no more than they may."""
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            limit, body = self.app.state.settings.max_body_bytes, bytearray()
+            limit, body, held = self.app.state.settings.max_body_bytes, bytearray(), overload.SMALL
             async for chunk in self.stream():
                 body += chunk
                 if len(body) > limit:
                     raise HTTPException(413, f"A JSON body may have at most {limit} bytes.")
+                while held < len(body):
+                    held += self._held()
             self._body = bytes(body)
         return self._body
 
+    def _held(self) -> int:
+        if not self.app.state.bodies.take(self.state.places, overload.SMALL):
+            raise HTTPException(503, headers=problems.RETRY_AFTER)
+        return overload.SMALL
+
     async def json(self) -> Any:
         body = await self.body()
-        return parse(body) if len(body) < SMALL else await run_in_threadpool(parse, body)
+        return parse(body) if len(body) < overload.SMALL else await run_in_threadpool(parse, body)
 
 
 class StrictRoute(APIRoute):
@@ -73,7 +87,10 @@ def _asks_who(dependant: Dependant) -> bool:
 
 def _check_query(request: Request, plain: set[str], deep: set[str]) -> None:
     faults = []
-    for name, value in request.query_params.multi_items():
+    given = request.query_params.multi_items()
+    if len(given) > MOST_PARAMETERS:
+        _refuse(f"The query has more than {MOST_PARAMETERS} parameters.")
+    for name, value in given:
         stem, bracket, rest = name.partition("[")
         if name not in plain and not (stem in deep and bracket and rest.endswith("]")):
             faults.append({"type": "extra_forbidden", "loc": ("query", name), "msg": ""})
@@ -94,8 +111,11 @@ def parse(body: bytes) -> Any:
 
     Raises:
         HTTPException: 400 for anything that another reader might take differently or that a database cannot keep:
-            NaN, infinities, numbers beyond 64 bits, a key twice, lone surrogates, NUL, more than 32 levels.
+            NaN, infinities, numbers beyond 64 bits, a key twice, lone surrogates, NUL, more than 32 levels, too many
+            keys, too many arrays and objects.
     """
+    if body.count(b"[") + 2 * body.count(b"{") > MOST_NESTED:
+        _refuse(f"The body has more than {MOST_NESTED} arrays, or half as many objects; send rows as a file.")
     try:
         value = json.loads(
             body.decode(),
@@ -137,20 +157,40 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         _refuse("An object in the body has the same key twice.")
+    if len(value) > MOST_KEYS:
+        _refuse(f"An object in the body has more than {MOST_KEYS} keys.")
     return value
 
 
 def _check(value: Any) -> None:
-    waiting = [(value, 1)]
+    """Level by level, so that no more is held than the widest of them."""
+    if _keys(value) > MOST_KEYS:
+        _refuse(f"The body has more than {MOST_KEYS} keys beside those in `rows`.")
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        _check_text("".join([item for item in level if type(item) is str]))
+        nested = [item for item in level if type(item) in _NESTED]
+        if not nested:
+            return
+        level = [part for item in nested for part in _parts(item) if type(part) in _NESTED or type(part) is str]
+    _refuse(f"The body has more than {DEEPEST} levels.")
+
+
+def _parts(item: Any) -> Any:
+    return item if type(item) is list else [*item, *item.values()]
+
+
+def _keys(value: Any) -> int:
+    """Of all objects but those in `rows`."""
+    found, waiting = 0, [value]
     while waiting:
-        item, depth = waiting.pop()
-        if isinstance(item, str):
-            _check_text(item)
-        elif isinstance(item, dict | list):
-            if depth > DEEPEST:
-                _refuse(f"The body has more than {DEEPEST} levels.")
-            inner = item if isinstance(item, list) else [*item, *item.values()]
-            waiting += [(part, depth + 1) for part in inner if isinstance(part, str | dict | list)]
+        item = waiting.pop()
+        inner: Iterable[Any] = item if isinstance(item, list) else ()
+        if isinstance(item, dict):
+            found += len(item)
+            inner = (part for name, part in item.items() if name != "rows")
+        waiting += [part for part in inner if isinstance(part, dict | list)]
+    return found
 
 
 def _check_text(text: str) -> None:

@@ -12,11 +12,11 @@ from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from api import faults
 from api.dataset_schemas import RowsUpload, UrlImport
 from api.forms import Form
 from jobs import errors, ids, urls
-from jobs.artifacts import Artifacts
-from jobs.settings import Settings
+from jobs.intake import Intake
 
 RAW = frozenset(
     {
@@ -55,39 +55,39 @@ class Received:
     sha256: str
 
 
-async def receive(request: Request, artifacts: Artifacts, settings: Settings) -> Received | Named:
+async def receive(request: Request, owner: str, intake: Intake) -> Received | Named:
     """Stores the file of a request, unless it only says where one is; whatever goes wrong, nothing is left behind.
 
     Raises:
         NoRoom: the disk is nearly full.
         TooLarge: it has more bytes than are taken.
+        LimitReached: it has more bytes than the owner may still store.
         Unsupported: a content type that is not taken.
         DataInvalid: it is empty.
     """
-    if not artifacts.has_room(settings.least_free_bytes):
+    if not intake.artifacts.has_room(intake.settings.least_free_bytes):
         raise errors.NoRoom
-    limit = settings.max_upload_bytes
     key = f"uploads/{ids.new('up')}"
     kind, options = parse_options_header(request.headers.get("content-type"))
     form = Form(options.get(b"boundary", b""))
     name = ""
-    chunks = _limited(request, limit)
-    match kind.decode():
+    chunks = _limited(request, intake.settings.max_upload_bytes)
+    match kind.decode("latin-1"):
         case "multipart/form-data":
             chunks = form.file(chunks)
         case "application/json":
             body = await request.json()
             if isinstance(body, dict) and "url" in body:
                 return _named(_validated(UrlImport, body))
-            chunks, name = _rows(_validated(RowsUpload, body))
+            chunks, name = await run_in_threadpool(_rows, body)
         case raw if raw not in RAW:
             taken = ", ".join(sorted(RAW))
             raise errors.Unsupported(f"Send multipart/form-data with a `file`, JSON with `rows` or `url`, or {taken}.")
     try:
-        size, sha256 = await artifacts.put_stream(key, chunks)
+        size, sha256 = await intake.put(owner, key, chunks)
         _check(kind, form, size)
     except BaseException:
-        await run_in_threadpool(artifacts.delete, key)
+        await run_in_threadpool(intake.artifacts.delete, key)
         raise
     return Received(key, _clean(name or form.fields.get("name") or form.filename or ""), size, sha256)
 
@@ -112,22 +112,24 @@ def _validated(kind: type[Body], body: Any) -> Body:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise RequestValidationError(faults, body=body) from None
+        found = error.errors(include_url=False)[: 5 * faults.MOST]  # a cell is one fault for each type it might have
+        shown = [{**fault, "loc": ("body", *fault["loc"])} for fault in found]
+        raise RequestValidationError(shown, body=body) from None
 
 
 def _named(body: UrlImport) -> Named:
     return Named(body.url, _clean(body.name or unquote(urls.parse(body.url).target.partition("?")[0])))
 
 
-def _rows(body: RowsUpload) -> tuple[AsyncIterator[bytes], str]:
+def _rows(body: Any) -> tuple[AsyncIterator[bytes], str]:
     """A JSON array of objects; the same file whatever the spaces in the body."""
-    content = json.dumps(body.rows, ensure_ascii=False, separators=(",", ":")).encode()
+    upload = _validated(RowsUpload, body)
+    content = json.dumps(upload.rows, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def once() -> AsyncIterator[bytes]:
         yield content
 
-    return once(), body.name or ""
+    return once(), upload.name or ""
 
 
 def _clean(name: str) -> str:

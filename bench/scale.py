@@ -143,7 +143,7 @@ def _claim(database: db.Database) -> None:
 
 def _listed(database: db.Database, chosen: Filter) -> list[str]:
     with database.reading() as session:
-        return [job.id for job in listing.page(session, OWNER, chosen, None, 20)]
+        return [job.id for job in listing.page(session, OWNER, chosen, None, 20).rows]
 
 
 def _deep(database: db.Database) -> str:
@@ -155,7 +155,7 @@ def _deep(database: db.Database) -> str:
 
 def _shown(database: db.Database) -> None:
     with database.reading() as session:
-        views.jobs(session, listing.page(session, OWNER, Filter(), None, 20))
+        views.jobs(session, listing.page(session, OWNER, Filter(), None, 20).rows)
 
 
 def _show(database: db.Database, job_id: str) -> None:
@@ -165,9 +165,9 @@ def _show(database: db.Database, job_id: str) -> None:
 
 def _metrics(database: db.Database, job_id: str, most: int = POINTS, span: int | None = None) -> None:
     with database.reading() as session:
-        series = history.read(session, job_id, None, 0, span and span - 1)
-    for points in series.values():
-        history.thin(points, most)
+        series = history.series(session, job_id, None, 0, span and span - 1)
+    for one in series:
+        list(history.read(database, one, most))
 
 
 def _events(database: db.Database, job_id: str) -> None:

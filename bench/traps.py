@@ -154,6 +154,12 @@ def _value(value: Value) -> bytes:
             return _struct(value)
 
 
+def _words() -> bytes:
+    """A hundred columns of as many values, each of which takes four times as many bytes as characters."""
+    lines = (",".join(f"{row}{chr(0x20000) * 100}{column}" for column in range(100)) for row in range(101))
+    return "\n".join(lines).encode()
+
+
 TRAPS: dict[str, Callable[[], bytes]] = {
     "rows_for_64_gib.parquet": lambda: parquet(8 * GIB, 8 * GIB),
     "rows_for_2_gib.parquet": lambda: parquet(GIB // 4, GIB // 4),
@@ -174,5 +180,5 @@ TRAPS: dict[str, Callable[[], bytes]] = {
     "million_quoted_columns.csv": lambda: b'"a",' * 1_000_000 + b"1\n" + b'"1",' * 1_000_000 + b"1\n",
     "quote_without_end.csv": lambda: b'a,b\n1,"' + b"x\n" * 32_000_000,
     "long_name.csv": lambda: b"a" * 4_000_000 + b",b\ninf,1\ninf,2\n",
-    "long_words.csv": lambda: b"a,b\n" + b"".join(bytes([65 + i]) * 2_000_000 + b",1\n" for i in range(50)),
+    "long_words.csv": _words,
 }

@@ -153,7 +153,7 @@ class Job(Answer):
     best: Best | None = None
     metrics: Values = {}
     test: Values | None = None
-    """The held-out scores; for classification also `confusion: {labels, matrix}`, rows are the true classes."""
+    """The held-out scores; of up to 100 classes also `confusion: {labels, matrix}`, rows are the true ones."""
     diagnostics: Findings | None = None
     error: Failure | None = None
     usage: Usage | None = None

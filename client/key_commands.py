@@ -6,6 +6,8 @@ import typer
 
 from client import session, views
 
+Id = Annotated[str, typer.Argument(help="The key's id, key_…", show_default=False)]
+
 app = typer.Typer(no_args_is_help=True, help="Who may ask. The first key of a service: python -m jobs.mint OWNER")
 
 
@@ -29,7 +31,7 @@ def list_(context: typer.Context) -> None:
 
 
 @app.command()
-def revoke(context: typer.Context, id: session.Id) -> None:
+def revoke(context: typer.Context, id: Id) -> None:
     """End a key for good, within seconds."""
     here = session.of(context)
     here.show(here.client.keys.revoke(id), lambda key: views.keys([key]))

@@ -6,6 +6,9 @@ from jobs import errors, estimate
 from jobs.errors import Fault
 from jobs.estimate import Estimate
 from jobs.rules import Resolved
+from jobs.spec import job as job_spec
+from jobs.spec.data import Rows
+from jobs.spec.job import JobSpec
 
 GIB = 1024**3
 
@@ -32,6 +35,20 @@ def check(resolved: Resolved, allowance: Allowance) -> None:
     """
     if faults := exceeded(estimate.estimate(resolved), allowance):
         raise errors.SpecInvalid(faults)
+
+
+def check_size(spec: JobSpec) -> None:
+    """Lets a spec pass that is no file.
+
+    Raises:
+        SpecInvalid: it has more bytes than a spec may.
+    """
+    if (size := job_spec.size(spec)) <= job_spec.MOST_BYTES:
+        return
+    is_table = isinstance(spec.dataset, Rows)
+    mend = "upload its rows as a dataset" if is_table else "name fewer columns"
+    text = f"The spec has {size:,} bytes as JSON, and may have {job_spec.MOST_BYTES:,}: {mend}."
+    raise errors.SpecInvalid([Fault(pointer="/dataset/rows" if is_table else "", code="spec_too_large", detail=text)])
 
 
 def exceeded(cost: Estimate, allowance: Allowance) -> list[Fault]:

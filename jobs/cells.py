@@ -1,11 +1,14 @@
-"""What the text of a cell stands for: `trainer.sources.columns` reads whole columns by the same rules."""
+"""What the text of a cell stands for: `trainer.sources.columns` reads whole columns by the same rules.
+
+Each pattern has one way at most to read a text, so that its time grows as the text does: they hold the interpreter.
+"""
 
 import math
 import re
 from datetime import UTC, datetime
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_REAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _CODE = re.compile(r"[+-]?0[0-9]")
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"

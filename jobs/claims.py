@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from jobs import db, events, leases
+from jobs import db, events, leases, turns
 from jobs.spec import job as job_spec
 from jobs.states import Status
 from jobs.tables.jobs import Attempt, Job
@@ -45,11 +45,7 @@ def in_order(job: type[Job]) -> Sequence[sa.ColumnElement[Any]]:
 def owners_in_queue() -> sa.CTE:
     """The owners of ready jobs, each found by one look into the index however many jobs they have; the last row is
     NULL."""
-    first = sa.select(sa.func.min(Job.owner).label("owner")).where(ready(Job))
-    owners = first.cte("owners", recursive=True)
-    other = aliased(Job)
-    following = sa.select(sa.func.min(other.owner)).where(ready(other), other.owner > owners.c.owner)
-    return owners.union_all(sa.select(following.scalar_subquery()).where(owners.c.owner.is_not(None)))
+    return turns.owners(Job, ready)
 
 
 def held_by(owner: sa.SQLColumnExpression[str]) -> sa.ScalarSelect[int]:

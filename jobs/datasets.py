@@ -1,42 +1,40 @@
 """Datasets: stored by their content, read once by a worker, listed, previewed, deleted."""
 
-from collections.abc import Sequence
-from typing import Literal
+import json
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
 from pydantic import JsonValue
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from jobs import allowances, db, errors, events, ids, profiles, rules, store
-from jobs.allowances import USUAL, Allowance
-from jobs.record import Failure, Usage
+from jobs import allowances, db, errors, ids, listing, profiles, rules, store, turns
+from jobs.allowances import Allowance
+from jobs.record import Failure
 from jobs.spec.data import Builtin, GivenSplit, Rows, Upload
 from jobs.spec.data import Dataset as DatasetChoice
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import DatasetProfile
-from jobs.states import Status
 from jobs.tables.datasets import Dataset
-from jobs.tables.jobs import Job
 
 Lock = Literal["share", "update"]
+Unsettled = Literal["fetching", "profiling"]
 MOST_DEATHS = 3
 """Workers that may die over a file before it is called invalid."""
-UNSETTLED = ("fetching", "profiling")
+MOST_POISONED = 10
+"""Datasets that one claim settles as invalid."""
+UNSETTLED: tuple[Unsettled, ...] = get_args(Unsettled)
+MOST_UNREAD = 1000
+"""Of one owner that may wait for a reader."""
 
 
 def create(session: Session, owner: str, name: str, path: str, size: int, sha256: str) -> Dataset:
     """A dataset whose bytes are already in the artifact store; a worker will read it."""
-    dataset = Dataset(
-        id=ids.new("ds"),
-        owner=owner,
-        name=name,
-        bytes=size,
-        sha256=sha256,
-        path=path,
-        status="profiling",
-        created_at=db.now(),
-        updated_at=db.now(),
-    )
+    return add(session, owner=owner, name=name, bytes=size, sha256=sha256, path=path, status="profiling")
+
+
+def add(session: Session, **values: Any) -> Dataset:
+    """A new dataset."""
+    dataset = Dataset(id=ids.new("ds"), created_at=db.now(), updated_at=db.now(), **values)
     session.add(dataset)
     session.flush()
     session.refresh(dataset)
@@ -44,11 +42,11 @@ def create(session: Session, owner: str, name: str, path: str, size: int, sha256
 
 
 def twin(session: Session, owner: str, sha256: str) -> Dataset | None:
-    """A dataset of this owner with the same bytes that has been read. All that have these bytes stay until the commit,
-    and so does their file."""
-    query = sa.select(Dataset).where(Dataset.sha256 == sha256).order_by(Dataset.id).with_for_update()
-    same = session.scalars(query.execution_options(populate_existing=True)).all()
-    return next((known for known in same if known.owner == owner and known.status == "ready"), None)
+    """A dataset of this owner with the same bytes that has been read. Until the commit their file stays, whoever
+    deletes what has it."""
+    db.alone(session, "content", sha256)
+    same = sa.select(Dataset).where(Dataset.sha256 == sha256, Dataset.owner == owner, Dataset.status == "ready")
+    return session.scalar(same.order_by(Dataset.id).limit(1).execution_options(populate_existing=True))
 
 
 def get(session: Session, owner: str, dataset_id: str, *, lock: Lock | None = None) -> Dataset:
@@ -66,12 +64,15 @@ def get(session: Session, owner: str, dataset_id: str, *, lock: Lock | None = No
     return dataset
 
 
-def page(session: Session, owner: str, after: str | None, limit: int) -> Sequence[Dataset]:
+def page(session: Session, owner: str, after: str | None, limit: int) -> listing.Page[Dataset]:
     """The owner's datasets, newest first, below the id `after`."""
-    query = sa.select(Dataset).where(Dataset.owner == owner)
+    query = sa.select(Dataset.id, db.size(Dataset.profile)).where(Dataset.owner == owner)
     if after:
         query = query.where(Dataset.id < after)
-    return session.scalars(query.order_by(Dataset.id.desc()).limit(limit)).all()
+    found = session.execute(query.order_by(Dataset.id.desc()).limit(limit + 1)).all()
+    shown, more = listing.cut(found, limit)
+    rows = session.scalars(sa.select(Dataset).where(Dataset.id.in_(shown)).order_by(Dataset.id.desc())).all()
+    return listing.Page(rows, more)
 
 
 def delete(session: Session, owner: str, dataset_id: str) -> str | None:
@@ -90,28 +91,66 @@ def delete(session: Session, owner: str, dataset_id: str) -> str | None:
 
 
 def claim(
-    session: Session, worker: str, lease: float, waits: sa.ColumnElement[bool] = Dataset.status == "profiling"
+    session: Session,
+    worker: str,
+    lease: float,
+    status: Unsettled = "profiling",
+    due: sa.ColumnElement[bool] | None = None,
+    most: int | None = None,
 ) -> Dataset | None:
-    """Takes the oldest dataset that waits for a reader, or whose reader has died; one that too many died over is
-    settled as invalid instead."""
-    free = sa.and_(waits, _free())
-    oldest = sa.select(Dataset.id).where(free).order_by(Dataset.id).limit(1).with_for_update()
-    taken = session.scalar(
+    """Takes the dataset whose turn it is: one that waits for a reader, or whose reader has died. First come owners of
+    whom the fewest are being read, then the oldest; none of whom already `most` are. One that too many died over is
+    settled as invalid instead, and so are a few more."""
+    free = sa.and_(Dataset.status == status, _free(), sa.true() if due is None else due)
+    for _ in range(MOST_POISONED):
+        dataset = _next(session, worker, lease, free, _owners(status, free, most))
+        if dataset is None or not _is_poison(session, dataset):
+            return dataset
+    return None
+
+
+def _next(
+    session: Session, worker: str, lease: float, free: sa.ColumnElement[bool], owners: sa.Select[str]
+) -> Dataset | None:
+    for owner in session.scalars(owners).all():
+        if taken := _take(session, owner, worker, lease, free):
+            return session.get_one(Dataset, taken, populate_existing=True)
+    return None
+
+
+def _owners(status: Unsettled, free: sa.ColumnElement[bool], most: int | None) -> sa.Select[str]:
+    """Owners of free datasets, in the order in which the next one is theirs."""
+    owners, held = turns.owners(Dataset, lambda dataset: dataset.status == status), aliased(Dataset)
+    oldest = sa.select(Dataset.id).where(free, Dataset.owner == owners.c.owner).order_by(Dataset.id).limit(1)
+    taken = sa.and_(held.status == status, held.owner == owners.c.owner, held.lease_until > db.now())
+    count = sa.select(sa.func.count()).select_from(held).where(taken)
+    found = sa.select(
+        owners.c.owner, oldest.scalar_subquery().label("oldest"), count.scalar_subquery().label("taken")
+    ).subquery()
+    may = found.c.oldest.is_not(None) if most is None else sa.and_(found.c.oldest.is_not(None), found.c.taken < most)
+    return sa.select(found.c.owner).where(may).order_by(found.c.taken, found.c.oldest)
+
+
+def _take(session: Session, owner: str, worker: str, lease: float, free: sa.ColumnElement[bool]) -> str | None:
+    its = sa.and_(free, Dataset.owner == owner)
+    oldest = sa.select(Dataset.id).where(its).order_by(Dataset.id).limit(1).with_for_update()
+    return session.scalar(
         sa.update(Dataset)
-        .where(Dataset.id == oldest.scalar_subquery(), free)
-        .values(deaths=Dataset.deaths + sa.case((Dataset.lease_until.is_(None), 0), else_=1))
+        .where(Dataset.id == oldest.scalar_subquery(), its)
+        .values(deaths=Dataset.deaths + sa.case((Dataset.lease_owner.is_(None), 0), else_=1))
         .values(attempt=Dataset.attempt + 1, lease_owner=worker, lease_until=db.now(lease))
         .returning(Dataset.id)
     )
-    if taken is None:
-        return None
-    dataset = session.get_one(Dataset, taken, populate_existing=True)
+
+
+def _is_poison(session: Session, dataset: Dataset) -> bool:
+    """Whether too many workers died over it; then it is settled."""
     if dataset.deaths < MOST_DEATHS:
-        return dataset
+        return False
     text = f"{dataset.deaths} workers died over this file. Upload a smaller or simpler one."
     error = Failure(error_class="data", code="poison", message=text)
-    settle(session, dataset.id, dataset.attempt, None, [], error, USUAL)  # its jobs fail whatever they may take
-    return claim(session, worker, lease, waits)
+    settle(session, dataset.id, dataset.attempt, None, [], error)
+    return True
 
 
 def renew(session: Session, dataset_id: str, attempt: int, lease: float) -> bool:
@@ -128,10 +167,9 @@ def settle(
     profile: DatasetProfile | None,
     preview: list[dict[str, JsonValue]],
     error: Failure | None,
-    allowance: Allowance,
 ) -> bool:
-    """The verdict of whoever claimed it; every job that waited for it is resolved, or fails with the faults found.
-    False if that is for another to do."""
+    """The verdict of whoever claimed it; False if that is for another to give. The jobs that waited for it are resolved
+    afterwards, by `unresolved`."""
     if _is_for_newer(session, dataset_id):
         give_back(session, dataset_id, attempt)
         return False
@@ -139,20 +177,22 @@ def settle(
         sa.update(Dataset)
         .where(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status.in_(UNSETTLED))
         .values(fetch_at=None, status="ready" if profile else "invalid", profile=profile, preview=preview, error=error)
-        .values(lease_owner=None, lease_until=None, updated_at=db.now())
+        .values(lease_owner=None, lease_until=None, updated_at=db.now(), told_bytes=_told(profile, preview))
+        .values(awaited_at=db.now())
         .returning(Dataset.id)
     )
-    if settled is None:
-        return False
-    for job in store.waiting_for(session, dataset_id):
-        _resolve(session, job, allowance)
-    return True
+    return settled is not None
 
 
-def give_back(session: Session, dataset_id: str, attempt: int, *, died: bool = False) -> None:
-    """Lets another worker read it, because this one stops, or because its reader was killed."""
+def _told(profile: DatasetProfile | None, preview: list[dict[str, JsonValue]]) -> int:
+    return len(profile.model_dump_json()) + len(json.dumps(preview)) if profile else 0
+
+
+def give_back(session: Session, dataset_id: str, attempt: int, *, died: bool = False, wait: float = 0.0) -> None:
+    """Lets another worker read it, after so many seconds: this one stops, its reader was killed, or the bytes could not
+    be had."""
     mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt)
-    free = {"lease_owner": None, "lease_until": None}
+    free = {"lease_owner": None, "lease_until": db.now(wait) if wait else None}
     session.execute(sa.update(Dataset).where(mine).values(deaths=Dataset.deaths + int(died), **free))
 
 
@@ -181,12 +221,14 @@ def resolve(session: Session, owner: str, spec: JobSpec, allowance: Allowance) -
     Raises:
         SpecInvalid: with every fault, an unknown or invalid dataset included, or what it would take too much of.
     """
-    return _resolved(session, owner, spec, allowance, "share" if session.info.get("writing") else None)
+    allowances.check_size(spec)
+    return resolved(session, owner, spec, allowance, "share" if session.info.get("writing") else None)
 
 
-def _resolved(
-    session: Session, owner: str, spec: JobSpec, allowance: Allowance, lock: Lock | None
+def resolved(
+    session: Session, owner: str, spec: JobSpec, allowance: Allowance, lock: Lock | None = None
 ) -> rules.Resolved | None:
+    """The same, of a spec that was accepted before."""
     faults: list[errors.Fault] = []
     known: dict[str, DatasetProfile | None] = {}
     for pointer, choice in _choices(spec):
@@ -199,9 +241,9 @@ def _resolved(
         if faults := rules.faults(spec) + faults:
             raise errors.SpecInvalid(faults)
         return None
-    resolved = rules.resolve(spec, profile, known.get("/split/test"))
-    allowances.check(resolved, allowance)
-    return resolved
+    found = rules.resolve(spec, profile, known.get("/split/test"))
+    allowances.check(found, allowance)
+    return found
 
 
 def _choices(spec: JobSpec) -> list[tuple[str, DatasetChoice]]:
@@ -220,37 +262,3 @@ def _profile(session: Session, owner: str, choice: DatasetChoice, lock: Lock | N
             if dataset.error:
                 raise errors.DataInvalid(f"This dataset is invalid: {dataset.error.message}")
             return dataset.profile
-
-
-def _resolve(session: Session, job: Job, allowance: Allowance) -> None:
-    try:
-        # Of two datasets that are settled at once, the second sees both.
-        resolved = _resolved(session, job.owner, job.spec, allowance, None)
-    except errors.SpecInvalid as error:
-        text = "The spec does not fit its dataset: " + " ".join(fault.detail for fault in error.faults)
-        failure = Failure(
-            error_class="spec", code=error.code, message=text, errors=[fault.model_dump() for fault in error.faults]
-        )
-        if store.move(
-            session,
-            job.id,
-            Status.FAILED,
-            fence=Job.resolved_spec.is_(None),
-            finished_at=db.now(),
-            error=failure,
-            usage=Usage(),
-            status_code=error.code,
-            status_message=text,
-        ):
-            events.append(session, job.id, "failed", text, level="error")
-        return
-    if resolved:
-        session.execute(
-            sa.update(Job)
-            .where(Job.id == job.id, Job.status == job.status)
-            .values(resolved_spec=resolved.spec, resolution=resolved.decisions, warnings=resolved.notices)
-            .values(dataset_hash=resolved.dataset_hash, needs_gpu=resolved.spec.device == "cuda")
-            .values(status_code=None, status_message=None)
-        )
-        kind = "queued" if job.status is Status.QUEUED else "resolved"
-        events.append(session, job.id, kind, "The dataset was read; nothing is left to guess.")

@@ -1,43 +1,20 @@
 """The database: SQLite for one machine, PostgreSQL for many. Same tables, same tests."""
 
-import random
 import shutil
-import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
-from pysqlite3 import dbapi2
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import FunctionElement
 
-from jobs import errors
-
-OLDEST_SQLITE = (3, 51, 3)
-"""Versions before it may corrupt a database in WAL mode (the WAL-reset bug)."""
-
-BUSY_SECONDS = 10
-"""How long a statement waits for another process's lock."""
-LOOK = 0.002
-"""Seconds between two looks at the write lock, on average."""
-PRAGMAS = (
-    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
-    "PRAGMA synchronous=FULL",  # a committed row survives a power cut
-    "PRAGMA foreign_keys=ON",
-)
-POSTGRES = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,  # a server that is gone without a word is given up
-    "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
-}
-
+from jobs import engines, errors
 
 AWAY = (sa.exc.OperationalError, sa.exc.TimeoutError)
 """What is raised while the database does not answer, or has no connection left to give."""
@@ -134,6 +111,37 @@ def member(document: Any, key: str) -> sa.ColumnElement[str]:
     return _Member(document, sa.literal(key, sa.String()))
 
 
+class _Size(FunctionElement[int]):
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Size, "sqlite")
+def _size_sqlite(element: _Size, compiler: Any, **options: Any) -> str:
+    return f"coalesce(octet_length({compiler.process(element.clauses, **options)}), 0)"  # without reading the value
+
+
+@compiles(_Size, "postgresql")
+def _size_postgresql(element: _Size, compiler: Any, **options: Any) -> str:
+    return f"coalesce(octet_length(CAST({compiler.process(element.clauses, **options)} AS TEXT)), 0)"
+
+
+def size(document: Any) -> sa.ColumnElement[int]:
+    """Bytes of a JSON document as text; 0 if there is none."""
+    return _Size(document)
+
+
+_KINDS = {"owner": 0x6F776E, "content": 0x636F6E}
+"""Classes of PostgreSQL's advisory locks."""
+
+
+def alone(session: Session, kind: Literal["owner", "content"], name: str) -> None:
+    """Until the commit no other transaction is here under this name. An owner comes before a content, and both before
+    all rows. A writer of SQLite is alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_KINDS[kind], sa.func.hashtext(name))))
+
+
 @dataclass(frozen=True)
 class Database:
     """Where transactions begin. Writing ones take SQLite's write lock at once, so that none fails half-way."""
@@ -168,69 +176,4 @@ def connect(url: str) -> Database:
     Raises:
         RuntimeError: this build of SQLite has the WAL-reset bug.
     """
-    if url.startswith("sqlite"):
-        return Database(_sqlite(url))
-    engine = sa.create_engine(
-        url, connect_args=POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=32, pool_timeout=5
-    )
-    return Database(engine)
-
-
-def _sqlite(url: str) -> sa.Engine:
-    if dbapi2.sqlite_version_info < OLDEST_SQLITE:
-        raise RuntimeError(
-            f"SQLite {dbapi2.sqlite_version} may corrupt its database; {OLDEST_SQLITE} or newer is needed"
-        )
-    engine = sa.create_engine(url, module=dbapi2, pool_size=8, max_overflow=32, pool_timeout=5)
-
-    @sa.event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions of its own
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-        _keep_a_log(connection)
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("writing", False):
-            _begin_writing(connection)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _begin_writing(connection: sa.Connection) -> None:
-    """Takes the write lock. SQLite's own way of waiting comes to look every 100 ms, and may miss for as long as others
-    write each gap between two of their transactions; who looks every few milliseconds finds one."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    connection.exec_driver_sql("PRAGMA busy_timeout=0")
-    try:
-        while not _has_begun(connection, deadline):
-            time.sleep(random.uniform(0, 2 * LOOK))
-    finally:
-        connection.exec_driver_sql(PRAGMAS[0])
-
-
-def _has_begun(connection: sa.Connection, deadline: float) -> bool:
-    try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except sa.exc.OperationalError as error:
-        if "locked" not in str(error.orig) or time.monotonic() > deadline:
-            raise
-        return False
-    return True
-
-
-def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Turns to WAL mode. While another process writes to a new file, SQLite refuses that at once, whatever the busy
-    timeout: this one holds a shared lock by then, and each would wait for the other's."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except dbapi2.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+    return Database(engines.sqlite(url) if url.startswith("sqlite") else engines.postgresql(url))

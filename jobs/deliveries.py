@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from pydantic import JsonValue
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from jobs import db, errors, webhooks
+from jobs import db, errors, quotas, turns, webhooks
 from jobs.tables.webhooks import Delivery, Webhook
 
 PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 28800.0)
@@ -26,10 +26,10 @@ GIVE_UP = 24 * 3600.0
 """Seconds of nothing but failures after which a webhook is disabled."""
 GONE = 410
 
-PENDING = Delivery.status == sa.literal_column("'pending'")
-"""In the words of the index `deliveries_due`."""
 ONCE = "test"
 """A message of this kind is tried once."""
+MOST_TESTS = 20
+"""Of one owner that may wait."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,15 @@ def test(session: Session, owner: str, webhook_id: str) -> Delivery:
 
     Raises:
         WebhookDisabled: nothing is sent to it.
+        QuotaReached: as many tests wait as may.
     """
+    quotas.in_turn(session, owner)
     webhook = _enabled(session, owner, webhook_id)
     at = session.execute(sa.select(db.now())).scalar_one()
     message = webhooks.Message(type="webhook.test", timestamp=at, data=webhooks.Itself(id=webhook.id))
-    return session.get_one(Delivery, webhooks.write(session, webhook.id, ONCE, message))
+    delivery_id = webhooks.write(session, owner, webhook.id, ONCE, message)
+    quotas.check_tests(session, owner, MOST_TESTS)
+    return session.get_one(Delivery, delivery_id)
 
 
 def resend(session: Session, owner: str, webhook_id: str, delivery_id: str) -> Delivery:
@@ -87,11 +91,14 @@ def resend(session: Session, owner: str, webhook_id: str, delivery_id: str) -> D
     Raises:
         NotFound: no such message.
         WebhookDisabled: nothing is sent to this webhook.
+        QuotaReached: it is a test, and as many wait as may.
     """
+    quotas.in_turn(session, owner)
     _enabled(session, owner, webhook_id)
     its = sa.and_(Delivery.id == delivery_id, Delivery.webhook_id == webhook_id)
     settled = sa.update(Delivery).where(its, Delivery.status != "pending")
     session.execute(settled.values(status="pending", tries=0, due_at=db.now(), settled_at=None))
+    quotas.check_tests(session, owner, MOST_TESTS)
     delivery = session.scalar(sa.select(Delivery).where(its).execution_options(populate_existing=True))
     if delivery is None:
         raise errors.NotFound("There is no such delivery here.")
@@ -100,23 +107,56 @@ def resend(session: Session, owner: str, webhook_id: str, delivery_id: str) -> D
 
 def waiting(session: Session, limit: int) -> int:
     """How many messages are due, counted up to a limit."""
-    due = sa.select(Delivery.id).where(PENDING, Delivery.due_at <= db.instant()).limit(limit)
+    due = sa.select(Delivery.id).where(_pending(), Delivery.due_at <= db.instant()).limit(limit)
     return len(session.scalars(due).all())
 
 
 def take(session: Session) -> Due | None:
-    """The message that has been due for longest, for the caller to send within the lease; None if none is due."""
-    due = sa.select(Delivery.id).where(PENDING, Delivery.due_at <= db.instant()).order_by(Delivery.due_at).limit(1)
-    delivery_id = session.scalar(due.with_for_update(skip_locked=True))
-    if delivery_id is None:
-        return None
-    taken = sa.update(Delivery).where(Delivery.id == delivery_id)
-    session.execute(taken.values(tries=Delivery.tries + 1, due_at=db.now(LEASE)))
+    """The message whose turn it is, for the caller to send within the lease; None if none is due. First come owners of
+    whom the fewest are being sent, then those whose message has been due for longest."""
+    for owner in session.scalars(_owners()).all():
+        if delivery_id := _take(session, owner):
+            return _due(session, delivery_id) or take(session)
+    return None
+
+
+def _owners() -> sa.Select[str]:
+    """Owners of due messages, in the order in which the next one is theirs: a look into an index for each owner who
+    has something pending, however much it is."""
+    owners, oldest, sent = turns.owners(Delivery, _pending), aliased(Delivery), aliased(Delivery)
+    due = sa.select(sa.func.min(sa.type_coerce(oldest.due_at, sa.Double))).where(
+        _pending(oldest), oldest.owner == owners.c.owner
+    )
+    count = sa.select(sa.func.count()).where(sent.taken_until > db.instant(), sent.owner == owners.c.owner)
+    found = sa.select(owners.c.owner, due.scalar_subquery().label("due"), count.scalar_subquery().label("sent"))
+    every = found.where(owners.c.owner.is_not(None)).subquery()
+    is_due = every.c.due <= sa.type_coerce(db.instant(), sa.Double)
+    return sa.select(every.c.owner).where(is_due).order_by(every.c.sent, every.c.due)
+
+
+def _pending(delivery: type[Delivery] = Delivery) -> sa.ColumnElement[bool]:
+    """In the words of the indexes."""
+    return delivery.status == sa.literal_column("'pending'")
+
+
+def _take(session: Session, owner: str) -> str | None:
+    """Marks an owner's message that has been due for longest."""
+    due = sa.select(Delivery.id).where(_pending(), Delivery.owner == owner, Delivery.due_at <= db.instant())
+    delivery_id = session.scalar(due.order_by(Delivery.due_at).limit(1).with_for_update(skip_locked=True))
+    if delivery_id:
+        lease = {"due_at": db.now(LEASE), "taken_until": db.now(LEASE)}
+        session.execute(sa.update(Delivery).where(Delivery.id == delivery_id).values(tries=Delivery.tries + 1, **lease))
+    return delivery_id
+
+
+def _due(session: Session, delivery_id: str) -> Due | None:
+    """What is to be sent where; None if nothing is."""
     query = sa.select(Delivery, Webhook).join(Webhook, Delivery.webhook_id == Webhook.id)
     delivery, webhook = session.execute(query.where(Delivery.id == delivery_id)).one()
     if webhook.disabled_at:  # by somebody who did not see this message, which was not yet committed
-        session.execute(taken.values(status="failed", error="webhook_disabled", settled_at=db.now()))
-        return take(session)
+        settled = {"status": "failed", "error": "webhook_disabled", "settled_at": db.now(), "taken_until": None}
+        session.execute(sa.update(Delivery).where(Delivery.id == delivery_id).values(**settled))
+        return None
     return Due(
         id=delivery.id,
         webhook_id=webhook.id,
@@ -141,7 +181,7 @@ def settle(session: Session, due: Due, outcome: Outcome) -> bool:
         sa.update(Delivery)
         .where(Delivery.id == due.id, Delivery.tries == due.tries, Delivery.status == "pending")
         .values(status=status, answered=outcome.answered, error=outcome.error, due_at=db.now(pause or 0.0))
-        .values(settled_at=None if status == "pending" else db.now())
+        .values(taken_until=None, settled_at=None if status == "pending" else db.now())
         .returning(Delivery.id)
     )
     if settled.first() is None:
@@ -168,7 +208,7 @@ def _failed(session: Session, webhook_id: str, outcome: Outcome, aside: float) -
     elif not webhooks.disable(
         session, webhook_id, "Nothing could be delivered to it for 24 hours.", Webhook.failing_since < db.now(-GIVE_UP)
     ):
-        others = sa.and_(Delivery.webhook_id == webhook_id, PENDING, Delivery.due_at <= db.instant())
+        others = sa.and_(Delivery.webhook_id == webhook_id, _pending(), Delivery.due_at <= db.instant())
         session.execute(sa.update(Delivery).where(others).values(due_at=db.now(aside)))
 
 

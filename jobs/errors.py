@@ -4,7 +4,7 @@ FitdError
 ├── Unauthorized         no key, or none that is known
 ├── Forbidden            the key's scope does not include this, or the request comes from another site
 ├── TooMany              more requests than one owner may send
-│   └── QuotaReached     more waiting jobs than one owner may have
+│   └── QuotaReached     more that waits than one owner may have
 ├── SpecInvalid          the spec contradicts itself or its dataset; carries every fault
 │   └── RowsInvalid      rows do not fit the model's columns; carries every fault
 ├── NoModel              the job has no model to predict with

@@ -1,12 +1,14 @@
 """Places where a test makes a process fail: `FITD_FAIL=checkpoint.renamed:kill:2,record.commit:error`.
 
 Each entry is `name:action:nth`. `nth` is the visit at which it happens, the first if left out; `3+` means the third
-and all later ones. With `FITD_FAIL_DIR`, a folder, visits are counted over all processes, else in each of its own.
-Unset, as always outside of tests, a failpoint is a call of an empty function.
+and all later ones, `3x20` every third one until it has happened twenty times. With `FITD_FAIL_DIR`, a folder, visits
+are counted over all processes, else in each of its own. Unset, as always outside of tests, a failpoint is a call of an
+empty function.
 """
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,16 +28,23 @@ ERRORS: dict[str, Exception] = {
 
 class _Plan(NamedTuple):
     action: Action
-    nth: int
-    onwards: bool
+    visits: range
 
 
 def _plans(text: str) -> dict[str, _Plan]:
     plans = {}
     for entry in filter(None, text.split(",")):
         name, action, nth = (*entry.split(":"), "1")[:3]
-        plans[name] = _Plan(action, int(nth.removesuffix("+")), nth.endswith("+"))
+        plans[name] = _Plan(action, _meant(nth))
     return plans
+
+
+def _meant(nth: str) -> range:
+    """Visits."""
+    if nth.endswith("+"):
+        return range(int(nth[:-1]), sys.maxsize)
+    every, _, times = nth.partition("x")
+    return range(int(every), int(every) * int(times or 1) + 1, int(every))
 
 
 _PLANS = _plans(os.environ.get("FITD_FAIL", ""))
@@ -47,8 +56,7 @@ def _armed(name: str) -> None:
     plan = _PLANS.get(name)
     if plan is None:
         return
-    visit = _count(name)
-    if visit == plan.nth or (plan.onwards and visit > plan.nth):
+    if _count(name) in plan.visits:
         _act(plan.action)
 
 

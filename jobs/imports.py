@@ -1,9 +1,9 @@
 """Datasets that are fetched from an address: taken when they are due, tried again, and then read as uploads are."""
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from jobs import datasets, db, errors, ids, quotas
+from jobs import datasets, db, errors, quotas
 from jobs.settings import Settings
 from jobs.tables.datasets import Dataset
 
@@ -21,31 +21,18 @@ def create(session: Session, owner: str, name: str, url: str) -> Dataset:
     """A dataset whose bytes somebody will fetch. Asked again while they are not here, it is the same one.
 
     Raises:
-        QuotaReached: as many wait as may.
+        QuotaReached: as many wait as may, to be fetched or to be read.
     """
+    quotas.in_turn(session, owner)
     waiting = session.scalars(sa.select(Dataset).where(Dataset.owner == owner, FETCHING)).all()
     for known in waiting:
         if (known.name, known.url) == (name, url):
             return known
     if len(waiting) >= MOST:
         raise errors.QuotaReached(quotas.WAIT, f"{MOST} of your datasets wait to be fetched already, as many as may.")
-    dataset = Dataset(
-        id=ids.new("ds"),
-        owner=owner,
-        name=name,
-        url=url,
-        bytes=0,
-        sha256="",
-        path="",
-        status="fetching",
-        fetch_at=db.now(),
-        created_at=db.now(),
-        updated_at=db.now(),
-    )
-    session.add(dataset)
-    session.flush()
-    session.refresh(dataset)
-    return dataset
+    quotas.check_unread(session, owner, datasets.MOST_UNREAD)
+    blank = {"bytes": 0, "sha256": "", "path": ""}
+    return datasets.add(session, owner=owner, name=name, url=url, status="fetching", fetch_at=db.now(), **blank)
 
 
 def any_due(session: Session) -> bool:
@@ -54,11 +41,8 @@ def any_due(session: Session) -> bool:
 
 
 def take(session: Session, worker: str, lease: float) -> Dataset | None:
-    """The oldest dataset that is due, for the caller to fetch; one that too many died over is settled instead."""
-    other = aliased(Dataset)
-    taken = sa.and_(other.owner == Dataset.owner, other.status == "fetching", other.lease_until > db.now())
-    busy = sa.select(sa.func.count()).select_from(other).where(taken).correlate(Dataset).scalar_subquery()
-    return datasets.claim(session, worker, lease, sa.and_(_due(), busy < AT_ONCE))
+    """The dataset that is due and whose turn it is, for the caller to fetch; few of an owner at once."""
+    return datasets.claim(session, worker, lease, "fetching", _due(), AT_ONCE)
 
 
 def keep(session: Session, taken: Dataset, path: str, size: int, sha256: str, settings: Settings) -> bool:
@@ -68,12 +52,13 @@ def keep(session: Session, taken: Dataset, path: str, size: int, sha256: str, se
     Raises:
         LimitReached: the owner's datasets have more bytes together than they may.
     """
+    quotas.in_turn(session, taken.owner)
     values = {"path": path, "bytes": size, "sha256": sha256, "status": "profiling", "deaths": 0, "fetch_at": None}
     if not _changed(session, taken, **values):
         return False
-    quotas.check_stored(session, taken.owner, settings.max_stored_bytes)
     if known := datasets.twin(session, taken.owner, sha256):
-        datasets.settle(session, taken.id, taken.attempt, known.profile, known.preview, None, settings.allowance)
+        datasets.settle(session, taken.id, taken.attempt, known.profile, known.preview, None)
+    quotas.check_stored(session, taken.owner, settings.max_stored_bytes)
     return True
 
 

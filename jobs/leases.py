@@ -19,7 +19,7 @@ from jobs.states import Status
 from jobs.tables.jobs import Attempt, File, Job
 
 MOST_STALLED_ATTEMPTS = 3
-"""Attempts without a new checkpoint after which a job is given up as poison."""
+"""Losses without progress in between after which a job is given up as poison."""
 LONGEST_BACKOFF = 360.0
 """Seconds."""
 NO_HOLDER: dict[str, Any] = {"lease_owner": None, "lease_until": None, "estimated_finish_at": None}
@@ -104,14 +104,18 @@ def note(session: Session, job_id: str, attempt: int, kind: str, message: str, l
 
 
 def keep(session: Session, job_id: str, attempt: int, file: File, most: int) -> list[str] | None:
-    """Commits a file that is already in the artifact store; a resumable checkpoint is progress.
+    """Commits a file that is already in the artifact store; a checkpoint to resume from is progress if it is of a later
+    step than any before: a run that dies at its end, or whose checkpoints are lost, saves the same steps each time.
 
     Answers the keys of files that it supersedes: of its name, and checkpoints beyond the `most` newest; None if the
     lease is lost.
     """
-    fresh = {"stalled_attempts": 0} if file.resumable else {}
-    held = sa.update(Job).where(_held(job_id, attempt)).values(version=Job.version + 1, **fresh).returning(Job.id)
-    if session.scalar(held) is None:
+    held = sa.update(Job).where(_held(job_id, attempt)).values(version=Job.version + 1)
+    if file.resumable:
+        further = Job.saved_step < file.step
+        held = held.values(stalled_attempts=sa.case((further, 0), else_=Job.stalled_attempts))
+        held = held.values(saved_step=sa.case((further, file.step), else_=Job.saved_step))
+    if session.scalar(held.returning(Job.id)) is None:
         return None
     superseded = files.forget(session, job_id, cast(files.Kind, file.kind), file.name)
     if file.is_best:
@@ -208,7 +212,7 @@ def release(
         )
     stalled = job.stalled_attempts + counted
     if stalled >= MOST_STALLED_ATTEMPTS:
-        text = f"{stalled} attempts in a row ended without a new checkpoint, the last by {why}. Mend that, then retry."
+        text = f"Lost {stalled} times without a later checkpoint in between, the last by {why}. Mend that, then retry."
         error = Failure(error_class="infrastructure", code="poison", message=text)
         return finish(session, job_id, attempt, Status.FAILED, text, usage=usage, error=error, exit=why)
     if job.status is Status.PAUSING:

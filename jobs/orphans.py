@@ -9,7 +9,7 @@ from itertools import chain, islice
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import states
+from jobs import db, states
 from jobs.artifacts import Artifacts, Entry
 from jobs.db import Database
 from jobs.tables.datasets import Dataset
@@ -71,32 +71,35 @@ class Sweep:
     def _drop_datasets(self, paths: Sequence[str]) -> int:
         with self.database.reading() as session:
             unnamed = _unnamed(session, paths)
-        if not unnamed:
-            return 0
-        with self.database.writing() as session:
-            _keep_uploads_out(session)
-            gone = [path for path in _unnamed(session, unnamed) if self._is_old(path)]
-            for path in gone:
-                self.artifacts.delete(path)
-        return len(gone)
+        return sum(drop_dataset(self.database, self.artifacts, path, AGE) for path in unnamed)
 
-    def _is_old(self, path: str) -> bool:
-        try:
-            return self.artifacts.modified(path) < time.time() - AGE
-        except FileNotFoundError:
-            return False
+
+def drop_dataset(database: Database, artifacts: Artifacts, path: str, age: float | None = None) -> bool:
+    """Removes a dataset's bytes if no row names them, and, given an age, if they are older; whether it did."""
+    with database.writing() as session:
+        db.alone(session, "content", _content(path))  # somebody may be sending them again, whose row is not yet seen
+        gone = path in _unnamed(session, [path]) and (age is None or _is_older(artifacts, path, age))
+        if gone:
+            artifacts.delete(path)
+    return gone
+
+
+def _is_older(artifacts: Artifacts, path: str, age: float) -> bool:
+    try:
+        return artifacts.modified(path) < time.time() - age
+    except FileNotFoundError:
+        return False
 
 
 def _unnamed(session: Session, paths: Sequence[str]) -> Sequence[str]:
-    contents = [path.rpartition("/")[2] for path in paths]
+    contents = map(_content, paths)
     named = set(session.scalars(sa.select(Dataset.path).where(Dataset.sha256.in_(contents))))
     return [path for path in paths if path not in named]
 
 
-def _keep_uploads_out(session: Session) -> None:
-    """Until the commit: somebody may be sending the same bytes again, whose row cannot be seen yet."""
-    if session.get_bind().dialect.name == "postgresql":  # a writer of SQLite is alone anyway
-        session.execute(sa.text("LOCK TABLE datasets IN SHARE ROW EXCLUSIVE MODE"))
+def _content(path: str) -> str:
+    """SHA-256 of a dataset's bytes, by which they are stored."""
+    return path.rpartition("/")[2]
 
 
 def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 
 from pydantic import JsonValue
 
-from jobs import cells
-from jobs.spec.profile import ALL, MISSING, SOME, ColumnProfile, DatasetProfile, ValueCount
+from jobs import cells, errors
+from jobs.spec.profile import MISSING, MOST_COLUMNS, ColumnProfile, DatasetProfile, ValueCount, shortened, told
 
 Value: TypeAlias = int | float | bool | datetime | str
 
@@ -25,9 +25,19 @@ def builtin() -> dict[str, DatasetProfile]:
 
 
 def of_rows(rows: list[dict[str, JsonValue]]) -> DatasetProfile:
-    """Of inline rows, as the trainer will read them; a column that is not in a row is missing there."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [_column(name, [_text(row.get(name)) for row in rows]) for name in names]
+    """Of inline rows, as the trainer will read them; a column that is not in a row is missing there.
+
+    Raises:
+        DataInvalid: they have more columns than are read.
+    """
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            found.setdefault(name, []).append(_text(value))
+    if len(found) > MOST_COLUMNS:
+        text = f"The rows have {len(found):,} columns together, and at most {MOST_COLUMNS:,} are read: leave some out."
+        raise errors.DataInvalid(text)
+    columns = [_column(name, texts, len(rows), len(found)) for name, texts in found.items()]
     return DatasetProfile(layout="table", rows=len(rows), columns=columns)
 
 
@@ -37,18 +47,20 @@ def _text(value: JsonValue) -> str:
     return "" if value is None else json.dumps(value)
 
 
-def _column(name: str, texts: list[str]) -> ColumnProfile:
+def _column(name: str, texts: list[str], rows: int, width: int) -> ColumnProfile:
+    """`texts` are the cells of those of the rows that have any."""
     values = _values([text for text in texts if text not in MISSING])
     counts = sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0]))
     numbers = [float(value) for value in values if isinstance(value, int | float)]
+    top = counts[: told(len(counts), width)]
     return ColumnProfile(
         name=name,
         kind=_kind(values, len(counts)),
         integer=bool(values) and all(type(value) is int for value in values),
         boolean=bool(values) and all(isinstance(value, bool) for value in values),
-        missing=len(texts) - len(values),
+        missing=rows - len(values),
         distinct=len(counts),
-        top=[ValueCount(value=_named(value), count=n) for value, n in counts[: ALL if len(counts) <= ALL else SOME]],
+        top=[ValueCount(value=shortened(_named(value)), count=n) for value, n in top],
         rarest=counts[-1][1] if counts else None,
         **_statistics(numbers),
     )

@@ -11,11 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import db, files
+from jobs import db, files, holdings, ids
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.states import TERMINAL
+from jobs.tables.base import Table
 from jobs.tables.jobs import Event, File, Job, LogLine, Metric
+from jobs.tables.keys import Audit
 from jobs.tables.webhooks import Delivery
 
 DAY = 86_400.0
@@ -111,12 +113,25 @@ def drop_jobs(database: Database, artifacts: Artifacts, days: float) -> int:
 
 def drop_deliveries(database: Database, days: float) -> int:
     """Removes settled deliveries of webhooks; answers how many."""
-    at, gone = sa.type_coerce(Delivery.settled_at, sa.Double), 0
-    old = Delivery.settled_at < db.instant(-days * DAY)
+    at = sa.type_coerce(Delivery.settled_at, sa.Double)
+    return _drop_old(database, Delivery, at, Delivery.settled_at < db.instant(-days * DAY))
+
+
+def drop_audit(database: Database, days: float) -> int:
+    """Removes entries of the audit; answers how many. Their ids tell their age, and have the index."""
+    with database.reading() as session:
+        now = session.execute(sa.select(db.now())).scalar_one().timestamp()
+    return _drop_old(database, Audit, Audit.id, Audit.id < ids.first("audit", now - days * DAY))
+
+
+def _drop_old(
+    database: Database, table: type[Table], by: sa.SQLColumnExpression[Any], old: sa.ColumnElement[bool]
+) -> int:
+    gone = 0
     for _ in range(BATCHES):
         with database.writing() as session:
-            last = session.scalar(sa.select(at).where(old).order_by(Delivery.settled_at).offset(BATCH - 1).limit(1))
-            gone += _rows(session, sa.delete(Delivery).where(old, sa.true() if last is None else at <= last))
+            last = session.scalar(sa.select(by).where(old).order_by(by).offset(BATCH - 1).limit(1))
+            gone += _rows(session, sa.delete(table).where(old, sa.true() if last is None else by <= last))
         if last is None:
             break
     return gone
@@ -167,7 +182,7 @@ def _paths(session: Session, job_id: str, kind: Kind) -> Sequence[str]:
 
 def _drop(database: Database, job_id: str) -> int:
     with database.writing() as session:
-        return _rows(session, sa.delete(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)))
+        return holdings.delete(session, sa.and_(Job.id == job_id, Job.status.in_(TERMINAL)))
 
 
 def _rows(session: Session, delete: sa.Delete) -> int:

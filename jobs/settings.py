@@ -45,11 +45,15 @@ class Settings(BaseSettings):
     requests_per_second: float = Field(default=50, gt=0)
     """Of one owner, by one api process, on average; twice as many may come at once. Without keys there is no limit."""
     wrong_keys_per_minute: int = Field(default=20, ge=1)
-    """From one address; then no new key from there is looked at until the minute is over."""
+    """From one address; then no key from there is looked at that this process has not found right within the hour.
+    Behind a second proxy see `deploy/nginx.conf`: its callers share one address."""
     max_waiting_jobs: int = Field(default=10_000, ge=1)
-    """Jobs of one owner that may wait in the queue."""
+    """Jobs of one owner that may wait in the queue, paused ones included."""
     max_stored_bytes: int = Field(default=100 * 1024**3, ge=1)
-    """Of one owner's datasets together."""
+    """Of one owner's datasets together, with their profiles and previews, and of specs of over 16 KiB, twice each."""
+    max_recorded_bytes: int = Field(default=100 * 1024**3, ge=1)
+    """Of one owner's jobs on record, ended ones included: 4 KiB and twice the spec each. `FITD_KEEP_JOBS_DAYS` removes
+    old ones."""
     max_job_memory_bytes: int = Field(default=USUAL.memory_bytes, ge=1)
     """Of one job: by estimate when it is submitted, and held while it trains without a GPU."""
     max_job_disk_bytes: int = Field(default=USUAL.disk_bytes, ge=1)
@@ -81,11 +85,16 @@ class Settings(BaseSettings):
     max_requests: int = Field(default=32, ge=1)
     """Requests that one api process works on at once; more are answered 503 with `Retry-After`."""
     max_streams: int = Field(default=256, ge=1)
-    """Event streams that one api process keeps open at once."""
+    """Event streams that one api process keeps open at once; an eighth of them may be one owner's."""
+    max_connections_per_address: int = Field(default=256, ge=0)
+    """Connections to one api process; more are closed. 0, and behind a proxy: no bound."""
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Largest dataset accepted."""
     max_body_bytes: int = Field(default=8 * 1024**2, gt=0)
     """Largest JSON body accepted."""
+    max_bodies_bytes: int = Field(default=128 * 1024**2, gt=0)
+    """JSON bodies that one api process holds at once, together; the first 64 KiB of each are not counted. Others wait:
+    they are answered 503 with `Retry-After`."""
     model_cache_bytes: int = Field(default=1024**3, gt=0)
     """Models that the api holds ready to predict, as bytes of their files; a larger one is not served."""
     reader_memory_bytes: int = Field(default=8 * 1024**3, gt=0)
@@ -111,6 +120,8 @@ class Settings(BaseSettings):
     """Ended jobs are removed after so many days with all that is theirs; 0 keeps them."""
     keep_deliveries_days: float = Field(default=30, ge=0)
     """Messages to webhooks that were delivered or given up are removed after so many days; 0 keeps them."""
+    keep_audit_days: float = Field(default=365, ge=0)
+    """Entries of the audit are removed after so many days; 0 keeps them."""
     scratch_bytes: int = Field(default=50 * 1024**3, gt=0)
     """Local copies of datasets that a machine keeps, as bytes; those not used for longest go first."""
     log_format: Literal["console", "json"] = "console"

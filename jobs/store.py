@@ -1,12 +1,12 @@
 """Jobs as their owners see them: made, found, listed, changed, cancelled, retried, deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import db, errors, events, ids, states
+from jobs import db, errors, events, holdings, ids, states
 from jobs.rules import Resolved
 from jobs.spec import job as job_spec
 from jobs.spec.data import GivenSplit, Upload
@@ -38,6 +38,7 @@ def create(
         needs_gpu=resolved is not None and resolved.spec.device == "cuda",
         spec=spec,
         spec_version=job_spec.VERSION,
+        spec_bytes=job_spec.size(spec),
         spec_hash=job_spec.fingerprint(spec),
         resolved_spec=resolved.spec if resolved else None,
         resolution=resolved.decisions if resolved else [],
@@ -55,6 +56,7 @@ def create(
     )
     session.add(job)
     session.flush()
+    holdings.add(session, owner, job.spec_bytes)
     events.append(session, job.id, "created", "The job was accepted.")
     if resolved:
         events.append(session, job.id, "queued", "The job waits for a worker.")
@@ -145,8 +147,9 @@ def resume(session: Session, owner: str, job_id: str) -> Job:
     return job
 
 
-def retry(session: Session, owner: str, job_id: str, resolved: Resolved | None) -> Job:
-    """A new job with the spec of one that ended without success; asked again, the same new job.
+def retry(session: Session, owner: str, job_id: str, resolve: Callable[[JobSpec], Resolved | None]) -> tuple[Job, bool]:
+    """A job with the spec of one that ended without success, and whether it is new; asked again, it is the same one,
+    whatever became of its dataset.
 
     Raises:
         IllegalMove: the job has not ended, or ended well.
@@ -154,8 +157,9 @@ def retry(session: Session, owner: str, job_id: str, resolved: Resolved | None) 
     job = get(session, owner, job_id, lock=True)
     if "retry" not in states.allowed_actions(job.status):
         raise _refusal(job, "retried")
-    again = session.scalar(sa.select(Job).where(Job.parent == job_id, Job.owner == owner))
-    return again or create(session, owner, job.spec, resolved, parent=job_id, traceparent=job.traceparent)
+    if again := session.scalar(sa.select(Job).where(Job.parent == job_id, Job.owner == owner)):
+        return again, False
+    return create(session, owner, job.spec, resolve(job.spec), parent=job_id, traceparent=job.traceparent), True
 
 
 def change(
@@ -187,21 +191,18 @@ def delete(session: Session, owner: str, job_id: str) -> None:
     job = get(session, owner, job_id)
     if job.status not in states.TERMINAL:
         raise _refusal(job, "deleted")
-    session.execute(sa.delete(Job).where(Job.id == job_id, Job.status.in_(states.TERMINAL)))
+    holdings.delete(session, sa.and_(Job.id == job_id, Job.status.in_(states.TERMINAL)))
 
 
-def waiting_for(session: Session, dataset_id: str) -> Sequence[Job]:
-    """Jobs that could not be resolved before this dataset was read, locked until the commit."""
-    on_it = sa.or_(Job.dataset_id == dataset_id, Job.test_dataset_id == dataset_id)
-    query = sa.select(Job).where(Job.status.in_(states.AT_REST), Job.resolved_spec.is_(None), on_it)
-    return session.scalars(query.order_by(Job.id).with_for_update()).all()
+def waits_for(dataset: str | sa.SQLColumnExpression[str]) -> sa.ColumnElement[bool]:
+    """A job that could not be resolved before this dataset was read, in the words of the indexes `jobs_unresolved`."""
+    on_it = sa.or_(Job.dataset_id == dataset, Job.test_dataset_id == dataset)
+    return sa.and_(on_it, Job.resolved_spec.is_(None), Job.finished_at.is_(None))
 
 
 def newer_waits(dataset: sa.SQLColumnExpression[str]) -> sa.Exists:
     """Whether a job of a newer spec version waits for a dataset: this code could not resolve it."""
-    on_it = sa.or_(Job.dataset_id == dataset, Job.test_dataset_id == dataset)
-    waits = sa.and_(Job.status.in_(states.AT_REST), Job.resolved_spec.is_(None), Job.spec_version > job_spec.VERSION)
-    return sa.exists().where(on_it, waits)
+    return sa.exists().where(waits_for(dataset), Job.spec_version > job_spec.VERSION)
 
 
 def uses(session: Session, dataset: Dataset) -> bool:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from jobs import db, errors, ids, states
+from jobs import db, errors, ids, quotas, states
 from jobs.states import Status
 from jobs.tables.webhooks import Delivery, Webhook
 
@@ -75,16 +75,17 @@ def tell(session: Session, owner: str, kind: str, at: datetime, state: JobState)
     # Locked against deletion only: a message to a webhook that has just gone would undo the change it tells of.
     for webhook_id, wanted in session.execute(enabled.with_for_update(read=True, key_share=True)).all():
         if kind in wanted:
-            write(session, webhook_id, kind, Message(type=f"job.{kind}", timestamp=at, data=state))
+            write(session, owner, webhook_id, kind, Message(type=f"job.{kind}", timestamp=at, data=state))
 
 
-def write(session: Session, webhook_id: str, kind: str, message: Message) -> str:
+def write(session: Session, owner: str, webhook_id: str, kind: str, message: Message) -> str:
     """Stores a message to be sent at once; answers its id."""
     delivery_id = ids.new("msg")
     session.execute(
         sa.insert(Delivery).values(
             id=delivery_id,
             webhook_id=webhook_id,
+            owner=owner,
             job_id=message.data.id if message.data.object == "job" else None,
             kind=kind,
             payload=message.model_dump(mode="json"),
@@ -103,6 +104,7 @@ def create(session: Session, owner: str, url: str, events: Sequence[Kind], descr
     Raises:
         LimitReached: the owner has as many as may be.
     """
+    quotas.in_turn(session, owner)
     count = session.scalar(sa.select(sa.func.count()).select_from(Webhook).where(Webhook.owner == owner)) or 0
     if count >= MOST:
         raise errors.LimitReached(f"There are {MOST} webhooks already; delete one first.")
@@ -193,7 +195,7 @@ def disable(session: Session, webhook_id: str, reason: str, *unless: sa.ColumnEl
     if session.execute(disabled.returning(Webhook.id)).first() is None:
         return False
     waiting = sa.update(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.status == "pending")
-    session.execute(waiting.values(status="failed", error="webhook_disabled", settled_at=db.now()))
+    session.execute(waiting.values(status="failed", error="webhook_disabled", settled_at=db.now(), taken_until=None))
     return True
 
 

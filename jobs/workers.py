@@ -24,6 +24,7 @@ class Equipment:
     slots: int
     threads: int
     gpus: list[str]
+    """At this moment: they may be lost, and found again."""
     versions: dict[str, str]
 
 
@@ -34,10 +35,10 @@ def arrive(session: Session, name: str, equipment: Equipment) -> None:
     session.flush()
 
 
-def beat(session: Session, name: str) -> bool | None:
-    """The worker is alive; answers whether it is asked to drain, or None if it has been forgotten."""
-    seen = sa.update(Worker).where(Worker.name == name).values(seen_at=db.now()).returning(Worker.drain_asked)
-    return session.scalar(seen)
+def beat(session: Session, name: str, gpus: list[str]) -> bool | None:
+    """The worker is alive, with these GPUs; answers whether it is asked to drain, or None if it has been forgotten."""
+    seen = sa.update(Worker).where(Worker.name == name).values(seen_at=db.now(), gpus=gpus)
+    return session.scalar(seen.returning(Worker.drain_asked))
 
 
 def drain_asked(session: Session, name: str) -> bool:

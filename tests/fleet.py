@@ -54,9 +54,13 @@ class Fleet:
             database_url=environment.get("FITD_DATABASE_URL", ""),
             artifacts_url=environment.get("FITD_ARTIFACTS_URL", ""),
         )
-        for name in parts:
-            self.start(name)
-        self.await_ready()
+        try:
+            for name in parts:
+                self.start(name)
+            self.await_ready()
+        except BaseException:
+            self.close()
+            raise
 
     # --- parts
 

@@ -6,12 +6,10 @@ from typing import Any
 
 from jobs.settings import Settings
 from jobs.spec.job import JobSpec
-from jobs.spec.values import Part
+from jobs.spec.values import TAGS, Part
 
 ROOT = Path(__file__).resolve().parents[1]
 BETWEEN = re.compile(r"(<!-- from the code -->\n\n).*(\n\n<!-- to here -->)", re.DOTALL)
-TAGS = ("kind", "source")
-"""Fields that only say which part it is."""
 GUARDS = {1e30, -1e30, 1_000_000_000}
 """Limits of numbers that only keep nonsense out."""
 

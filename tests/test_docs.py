@@ -36,9 +36,9 @@ def fenced(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)
 
 
-def walk() -> list[tuple[str, str]]:
-    """The blocks to run, as shell, and what they should print."""
-    blocks = [*fenced(README), ("", "")]
+def walk(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page to run, as shell, and what they should print."""
+    blocks = [*fenced(page.read_text()), ("", "")]
     found = []
     for (kind, code), (next_kind, printed) in zip(blocks, blocks[1:], strict=False):
         if kind.endswith(" run"):
@@ -49,7 +49,7 @@ def walk() -> list[tuple[str, str]]:
 
 def words(text: str) -> set[str]:
     """What must come again in a like answer: words, keys, status codes; no ids, no measured numbers."""
-    plain = re.sub(r"\b(job|ds|ckpt|file)_[0-9a-z]{26}|\b[0-9a-f]{32,}", r"\1", text)
+    plain = re.sub(r"\b(job|ds|ckpt|file|key|wh)_[0-9a-z]{26}|\b[0-9a-f]{32,}", r"\1", text)
     return set(re.findall(r"[A-Za-z_]{2,}|(?<![\d.])\d{3}(?![\d.])", plain))
 
 
@@ -60,15 +60,17 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     found.close()
 
 
-def test_the_commands_of_the_readme_print_what_it_says(service: Fleet, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("docs")
+@pytest.mark.parametrize("page", [page for page in PAGES if walk(page)], ids=lambda page: str(page.name))
+def test_the_commands_of_a_page_print_what_it_says(service: Fleet, tmp_path: Path, page: Path) -> None:
     home = f"http://127.0.0.1:{service.environment['FITD_PORT']}"
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    script = "set -eu\n" + "".join(f"{code}echo '{MARK}'\n" for code, _ in walk()).replace(HOME, home)
+    script = "set -eu\n" + "".join(f"{code}echo '{MARK}'\n" for code, _ in walk(page)).replace(HOME, home)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "FITD_URL": home}
+    environment = {**os.environ, "PATH": path, "FITD_URL": home, "URL": f"{home}/v1"}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    for (code, expected), printed in zip(walk(), done.stdout.split(MARK), strict=False):
+    assert done.returncode == 0, done.stderr
+    for (code, expected), printed in zip(walk(page), done.stdout.split(MARK), strict=False):
         assert words(expected) - words(printed) == set(), code
 
 
@@ -176,7 +178,7 @@ def ledgered(verb: str) -> set[str]:
 
 def failures() -> set[str]:
     """The codes of all `Failed(…)` and `Failure(…)`."""
-    found = {errors.SpecInvalid.code, errors.DataInvalid.code, errors.NoGpu.code}
+    found = {errors.SpecInvalid.code, errors.DataInvalid.code}
     for path in [*(ROOT / "worker").glob("*.py"), *(ROOT / "jobs").glob("*.py")]:
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         made = [node for node in calls if getattr(node.func, "id", "") in ("Failed", "Failure")]
@@ -235,6 +237,12 @@ def test_the_failpoints_are_all_there() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`([a-z]+\.[a-z]+)`", row)}
     assert named == set(re.findall(r'failpoints\.reach\("([a-z]+\.[a-z]+)"\)', source))
+
+
+def test_every_reason_to_wait_is_told() -> None:
+    (section,) = re.findall(r"^## Why a job waits\n((?:(?!## ).*\n)*)", OPERATIONS, re.MULTILINE)
+    told = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
+    assert told == set(re.findall(r'Reason\("(\w+)"', (ROOT / "jobs/reasons.py").read_text()))
 
 
 # Tables

@@ -22,6 +22,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"migrate", "bucket"}
 YAML_STYLE = "{extends: default, rules: {line-length: {max: 120}}}"
+VERSIONED = r"[\w./-]+:\d+\.\d+[\w.-]*"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
@@ -80,6 +81,7 @@ def test_a_container_can_do_little_harm(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["pids_limit"] <= 1024
+    assert re.fullmatch(r"\d+[mg]|\$\{WORKER_MEMORY:-\d+g\}", service["mem_limit"])
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
 
@@ -87,7 +89,12 @@ def test_a_container_can_do_little_harm(service: dict[str, Any]) -> None:
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 def test_an_image_of_others_is_pinned(service: dict[str, Any]) -> None:
     if "build" not in service:
-        assert re.fullmatch(r"[\w./-]+:[\w.-]*\d[\w.-]*", service["image"])
+        assert re.fullmatch(VERSIONED, service["image"])
+
+
+def test_the_base_of_ours_is_pinned() -> None:
+    (base,) = re.findall(r"^FROM (\S+:\S+) ", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(VERSIONED, base)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

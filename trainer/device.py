@@ -9,6 +9,9 @@ from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
 from trainer import memory
 
+FAULTS = ("CUDA error", "CUDA driver error", "No CUDA GPUs", "cudaGetDeviceCount")
+"""What torch says of a GPU or a driver that fails, where it has no error of its own for that."""
+
 
 def choose(spec: JobSpec) -> tuple[str, list[Decision]]:
     """The device of this run, and the decision if it was open.
@@ -29,6 +32,11 @@ def choose(spec: JobSpec) -> tuple[str, list[Decision]]:
 def name(spec: JobSpec) -> str:
     """What computes: a run goes on to the same bits only on its like."""
     return torch.cuda.get_device_name() if choose(spec)[0] == "cuda" else torch.backends.cpu.get_cpu_capability()
+
+
+def failed(error: RuntimeError) -> bool:
+    """Whether a GPU or its driver failed; memory that ran out is another matter."""
+    return isinstance(error, torch.AcceleratorError) or any(fault in str(error) for fault in FAULTS)
 
 
 def set_up(device: str, strict: bool) -> None:

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 from sklearn import metrics as sk
 
 from jobs.spec.job import JobSpec
-from trainer import ensembles
+from trainer import alive, ensembles
 from trainer.account import calibration
 from trainer.data import Data, Examples
 from trainer.losses import RowLoss
@@ -17,6 +17,10 @@ CHUNK_FLOATS = 1 << 22
 """Values of the widest layer evaluated at a time, about: more of them leave the cache."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of the residuals, predicted - true."""
+MOST_CONFUSED = 100
+"""Classes up to which the confusion matrix is a score: it grows with their square, and is part of the job's record."""
+MISTAKES = 10
+"""The most frequent ones, told of any number of classes."""
 
 
 @torch.no_grad()
@@ -36,6 +40,7 @@ def validation(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, exampl
 
 
 def _lane(spec: JobSpec, data: Data, rows: RowLoss, z: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+    alive.say()
     loss = rows(z, y).mean()
     if spec.task == "classification":
         return _floats({"loss": loss, "accuracy": (labels(z) == y).float().mean()})
@@ -102,6 +107,7 @@ def _numbers(scores: dict[str, JsonValue]) -> dict[str, float | int]:
 
 
 def _final(data: Data, rows: RowLoss, z: torch.Tensor, examples: Examples) -> dict[str, JsonValue]:
+    alive.say()
     broken = int((~z.isfinite().all(1)).sum())
     if broken:  # no score is defined, and JSON has no NaN
         return {"rows": len(z), "loss": None, "non_finite_rows": broken}
@@ -117,7 +123,7 @@ def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> di
     precision, recall, f1, support = sk.precision_recall_fscore_support(
         true, predicted, labels=numbers, zero_division=0.0
     )
-    present = support > 0
+    matrix, present = sk.confusion_matrix(true, predicted, labels=numbers), support > 0
     each = zip(classes, precision, recall, f1, support, strict=True)
     return {
         "accuracy": float(sk.accuracy_score(true, predicted)),
@@ -125,15 +131,28 @@ def _classification(classes: list[str], z: torch.Tensor, true: np.ndarray) -> di
         "f1_macro": float(f1[present].mean()),
         "roc_auc": _roc_auc(true, p, bool(present.all())),
         **calibration.scores(true, p),
-        "confusion": {
-            "labels": list(classes),
-            "matrix": sk.confusion_matrix(true, predicted, labels=numbers).tolist(),
-        },
+        **(
+            {"confusion": {"labels": list(classes), "matrix": matrix.tolist()}} if len(classes) <= MOST_CONFUSED else {}
+        ),
+        "mistakes": _mistakes(classes, matrix),
         "per_class": [
             {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
             for label, p, r, f, n in each
         ],
     }
+
+
+def _confusion(classes: list[str], matrix: np.ndarray) -> dict[str, JsonValue]:
+    if len(classes) > MOST_CONFUSED:
+        return {}
+    return {"confusion": {"labels": list(classes), "matrix": matrix.tolist()}}
+
+
+def _mistakes(classes: list[str], matrix: np.ndarray) -> list[JsonValue]:
+    wrong = matrix - np.diag(matrix.diagonal())
+    most = np.argsort(-wrong, axis=None, kind="stable")[:MISTAKES]
+    pairs = [pair for pair in zip(*np.unravel_index(most, wrong.shape), strict=True) if wrong[pair]]
+    return [{"true": classes[t], "predicted": classes[p], "rows": int(wrong[t, p])} for t, p in pairs]
 
 
 def _roc_auc(true: np.ndarray, p: np.ndarray, all_present: bool) -> float | None:

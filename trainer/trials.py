@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from jobs.spec.batch import LargestBatch
 from jobs.spec.explained import Decision
 from jobs.spec.job import JobSpec
-from trainer import batches, memory
+from trainer import alive, batches, memory
 from trainer.batches import Lane
 from trainer.data import Examples
 from trainer.model import precision
@@ -80,6 +80,7 @@ def _trier(spec: JobSpec, step: Step, train: Examples, lanes: list[Lane]) -> Try
     scale = LossScale(active=spec.precision == "fp16")
 
     def train_once(size: int, lrs: list[float], number: int) -> torch.Tensor:
+        alive.say()
         starts = batches.starts(rows, size, step.network.has_batch_norm)
         x, y = next(batches.batches(train, order, starts, number % (len(starts) - 1)))
         return step(x, [Target(y)], how, scale, lrs, number + 1)[1]

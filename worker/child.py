@@ -23,15 +23,15 @@ import torch
 
 from jobs import failpoints
 from jobs.errors import DataInvalid, NoGpu
-from trainer import memory, run
+from trainer import alive, device, memory, run
 from trainer.reports import Finished
 from trainer.sources import profiling, reading
-from worker.messages import DRAIN, NO_MEMORY, Drained, Equipped, Failed, News, Order, Read, Spent
+from worker.messages import DRAIN, NO_MEMORY, Alive, Drained, Equipped, Failed, News, Order, Read, Spent
 
 PREVIEW_ROWS = 100
 """Rows kept beside the profile, to be looked at."""
-MOST_TOLD = 128 << 20
-"""Bytes of a profile and its preview: the worker holds them in memory and keeps them in the database."""
+MOST_TOLD = 4 << 20
+"""Bytes of a profile and its preview, which are kept in the database: 10,000 columns of numbers take 3 MiB."""
 MOST_SAID = 1_000
 """Characters of a message: it may name what a file names."""
 
@@ -47,6 +47,7 @@ def train(pipe: Connection, order: str) -> None:
         if torch.cuda.is_available():
             torch.cuda.set_device(given.slot % torch.cuda.device_count())
         drained = True
+        alive.listen(lambda: _say(pipe, Alive()))
         news = run.run(given.spec, given.files, given.folder, given.resume, lambda: _asked(pipe), given.background)
         for report in news:
             _say(pipe, report)
@@ -76,7 +77,7 @@ def _read(path: Path, sha256: str) -> Read:
     data = reading.read(path)
     profile = profiling.profile(data).model_copy(update={"sha256": sha256})
     found = Read(profile=profile, preview=profiling.preview(data, PREVIEW_ROWS))
-    if len(found.model_dump_json()) > MOST_TOLD:
+    if len(found.model_dump_json().encode()) > MOST_TOLD:
         raise DataInvalid(f"Its names and words alone fill {MOST_TOLD >> 20} MiB: shorten them or send fewer columns.")
     return found
 
@@ -85,7 +86,9 @@ def look(pipe: Connection) -> None:
     """Says what there is to compute with."""
 
     def work() -> None:
-        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        # As a run asks: a driver may count devices that it cannot use.
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        gpus = [torch.cuda.get_device_name(index) for index in range(count)]
         _say(pipe, Equipped(gpus=gpus, versions={"fitd": metadata.version("fitd"), "torch": torch.__version__}))
 
     _guarded(pipe, work)
@@ -124,10 +127,13 @@ def _classified(error: Exception) -> Failed:
     match error:
         case DataInvalid():
             return Failed(error_class="data", code=error.code, message=str(error)[:MOST_SAID])
-        case NoGpu():
-            return Failed(error_class="spec", code=error.code, message=str(error))
+        case NoGpu():  # whoever claimed the job had one
+            return Failed(error_class="infrastructure", code="gpu_lost", message=str(error))
         case RuntimeError() | MemoryError() if memory.ran_out(error):
             return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY, trace=trace)
+        case RuntimeError() if device.failed(error):
+            text = "The worker's GPU, or its driver, failed."
+            return Failed(error_class="infrastructure", code="gpu_failed", message=text, trace=trace)
         case OSError() if error.errno == errno.EFBIG:
             text = "The run wrote a larger file than a job may here: choose a smaller model."
             return Failed(error_class="spec", code="takes_too_much", message=text, trace=trace)

@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
@@ -20,6 +21,10 @@ GRACE = 10.0
 """Seconds between the polite and the other end."""
 MOST_UNHEARD = 100_000
 """Messages, of a few hundred bytes each, that wait to be recorded; beyond them the child waits."""
+ORPHANED = 255
+"""Exit code of a child of which nobody knows more: the process it was forked from was killed. It may live on."""
+KILLED = (-signal.SIGKILL, ORPHANED)
+"""Exit codes of a child that was ended from outside."""
 WARMTH = 60.0
 """Seconds between two looks at whether the first child still lives."""
 SECRET = ("FITD_DATABASE_URL", "FITD_BROKER_URL", "FITD_ARTIFACTS_URL", "AWS_")
@@ -65,6 +70,10 @@ class Child:
         self.pipe = pipe
         self.over = False
         """Whether it is gone and has been heard out."""
+        self.ended = False
+        """Whether it was ended from here."""
+        self.spoke_at = time.monotonic()
+        """When it last said something, whether or not anybody has listened since."""
         self._said: queue.Queue[bytes | None] = queue.Queue(MOST_UNHEARD)
         threading.Thread(target=self._listen, name="ear", daemon=True).start()
 
@@ -72,18 +81,22 @@ class Child:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._said.put(self.pipe.recv_bytes())
+                self.spoke_at = time.monotonic()
         self._said.put(None)
 
     def hear(self, timeout: float) -> list[News]:
         """What it has said by now, waiting up to `timeout` seconds for the first word; of one that is gone, all that is
-        left; of a killed one, nothing more."""
+        left; of a killed one, nothing more. An orphan is ended first: nobody would hear of its end."""
         heard: list[News] = []
         gone = not self.running
+        if gone:
+            self._signal(signal.SIGKILL)
+        until = time.monotonic() + (GRACE if gone else timeout)
         with contextlib.suppress(queue.Empty):
-            said = self._said.get(timeout=GRACE if gone else timeout)
+            said = self._said.get(timeout=max(0.0, until - time.monotonic()))
             while said is not None:
                 heard.append(NEWS.validate_json(said))
-                said = self._said.get(gone, GRACE)
+                said = self._said.get(gone, max(0.0, until - time.monotonic()))
             self._said.put(None)  # whoever listens again hears that this was the end
             self.process.join(timeout)
         self.over = gone
@@ -115,12 +128,19 @@ class Child:
         self.pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.process.pid is None or not self.process.is_alive():
+        if self.process.pid is None or not self._may_live:
             return
-        try:
-            os.killpg(self.process.pid, number)
-        except ProcessLookupError:  # it has not made its own group yet
-            os.kill(self.process.pid, number)
+        self.ended |= self.running
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:  # it has not made its own group yet
+                os.kill(self.process.pid, number)
+
+    @property
+    def _may_live(self) -> bool:
+        """After it has been heard out its number may be another process's."""
+        return not self.over and (self.running or self.process.exitcode == ORPHANED)
 
 
 def start(work: Work, *arguments: Any) -> Child:

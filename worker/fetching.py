@@ -10,6 +10,7 @@ import obstore
 import structlog
 
 from jobs import datasets, db, errors, ids, imports, queue
+from jobs.intake import Intake
 from jobs.record import Failure
 from jobs.tables.datasets import Dataset
 from worker import outbound
@@ -93,6 +94,10 @@ def _fetch(place: Place, policy: Policy, taken: Dataset, key: str) -> None:
     except Interrupted:
         with place.database.writing() as session:
             datasets.give_back(session, taken.id, taken.attempt)
+    except errors.NoRoom:
+        log.warning("no_room")
+        with place.database.writing() as session:
+            imports.postpone(session, taken, REST, failed=False)
     except Exception:  # the artifact store is away, say: that is not the file's fault
         log.exception("fetching_failed")
         with place.database.writing() as session:
@@ -111,7 +116,7 @@ def _stored(place: Place, policy: Policy, taken: Dataset, key: str) -> tuple[int
                     raise Interrupted
                 yield chunk
 
-        return asyncio.run(place.artifacts.put_stream(key, chunks()))
+        return asyncio.run(Intake(place.database, place.artifacts, place.settings).put(taken.owner, key, chunks()))
 
 
 @contextmanager
@@ -173,4 +178,4 @@ def mend(policy: Policy) -> str:
 
 def _fail(place: Place, taken: Dataset, failure: Failure) -> None:
     with place.database.writing() as session:
-        datasets.settle(session, taken.id, taken.attempt, None, [], failure, place.settings.allowance)
+        datasets.settle(session, taken.id, taken.attempt, None, [], failure)

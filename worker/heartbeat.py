@@ -37,14 +37,16 @@ def _beats(place: Place, equipment: Equipment, asleep: threading.Event) -> None:
 
 
 def beat(place: Place, equipment: Equipment) -> None:
-    """One round: the worker's row, then every lease."""
+    """One round: the worker's row, then every lease. The first of a process replaces what one of its name, that died
+    without a word, has left: a drain that was asked of that one, too."""
     holds = list(place.holds)
     began = time.monotonic()
     with place.database.writing() as session:
-        if workers.beat(session, place.settings.worker_name) is None:
-            workers.arrive(session, place.settings.worker_name, equipment)
+        name = place.settings.worker_name
+        if not place.pulse.felt or workers.beat(session, name, equipment.gpus) is None:
+            workers.arrive(session, name, equipment)
         lease = place.settings.lease_seconds
         answers = [leases.renew(session, hold.job.id, hold.job.attempt, lease) for hold in holds]
-    place.pulse.at = began
+    place.pulse.at, place.pulse.felt = began, True
     for hold, status in zip(holds, answers, strict=True):
         hold.renewed(status, began)

@@ -51,6 +51,12 @@ class Failed(Part):
     """For the worker's log, never for the caller."""
 
 
+class Alive(Part):
+    """The run goes on, though it has nothing to report."""
+
+    kind: Literal["alive"] = "alive"
+
+
 class Spent(Part):
     """What the process used, said before it ends."""
 
@@ -83,5 +89,5 @@ class Equipped(Part):
     """Of what decides about the bits of a run."""
 
 
-News = Started | Progress | Saved | Finished | Failed | Spent | Drained | Read | Equipped
+News = Started | Progress | Saved | Finished | Failed | Alive | Spent | Drained | Read | Equipped
 NEWS: TypeAdapter[News] = TypeAdapter(Annotated[News, Field(discriminator="kind")])

@@ -2,14 +2,16 @@
 
 A name is looked up once, every address found is checked, and the connection goes to one of those: what the name means
 a moment later does not matter. There are no proxies, nothing is followed or decoded unasked, and a call has one
-deadline for everything from the first packet to the last byte.
+deadline for everything from the name to the last byte.
 """
 
 import functools
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -54,7 +56,11 @@ PORTS = frozenset({80, 443, 8080, 8443})
 HOPS = 3
 """Redirects that a download follows."""
 SILENCE = 30.0
-"""Seconds without a byte, or without a connection, after which a call is given up before its time."""
+"""Seconds without a byte, a connection or an address, after which a call is given up before its time."""
+LOOKUPS = threading.BoundedSemaphore(32)
+"""Names that this process looks up at a time. The system's way knows no deadline: whoever gave up leaves a thread
+behind that ends when the system does, with a silent name server after half a minute. Eight senders of ten seconds each
+and a few downloads leave fewer than this."""
 
 
 class OutboundError(Exception):
@@ -85,14 +91,16 @@ class Policy:
     denied: Sequence[IPv4Network | IPv6Network] = DENIED
     ports: Collection[int] = PORTS
 
-    def addresses(self, scheme: str, host: str, port: int) -> list[str]:
+    def addresses(self, scheme: str, host: str, port: int, seconds: float = SILENCE) -> list[str]:
         """What to connect to.
 
         Raises:
-            OutboundError: the host is unknown, or one of its addresses is not allowed.
+            OutboundError: the host is unknown, or one of its addresses is not allowed; or nobody said within so many
+                seconds.
         """
+        answer = _looked_up(self.resolve, host, port, seconds)
         try:
-            found = [ip_address(text) for text in self.resolve(host, port)]
+            found = [ip_address(text) for text in answer.result()]
         except (OSError, ValueError):
             found = []
         addresses = [getattr(address, "ipv4_mapped", None) or address for address in found]
@@ -104,6 +112,27 @@ class Policy:
         if any(address in network for network in self.private):
             return True
         return scheme == "https" and port in self.ports and not any(address in network for network in self.denied)
+
+
+def _looked_up(resolve: Resolver, host: str, port: int, seconds: float) -> futures.Future[Sequence[str]]:
+    """What a resolver says, or raises. It has a thread of its own, which nobody waits for beyond the deadline."""
+    answer: futures.Future[Sequence[str]] = futures.Future()
+    room, until = LOOKUPS, time.monotonic() + seconds
+
+    def look() -> None:
+        try:
+            answer.set_result(resolve(host, port))
+        except Exception as error:
+            answer.set_exception(error)
+        finally:
+            room.release()
+
+    if room.acquire(timeout=seconds):
+        threading.Thread(target=look, name="look up", daemon=True).start()
+        futures.wait([answer], max(0.0, until - time.monotonic()))
+    if not answer.done():
+        raise OutboundError("timeout")
+    return answer
 
 
 def post(policy: Policy, url: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -208,7 +237,7 @@ class _Guard(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         failure: Exception = httpcore2.ConnectError()
-        for address in self._policy.addresses(self._scheme, host, port):
+        for address in self._policy.addresses(self._scheme, host, port, self._deadline.left()):
             try:
                 return _Timed(self._plain.connect_tcp(address, port, self._deadline.left()), self._deadline)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:

@@ -18,11 +18,17 @@ from jobs.settings import Settings
 from worker.holds import Hold
 
 
+class Gone(Exception):
+    """The artifact store has not, or no longer, the bytes of a dataset that it was given."""
+
+
 @dataclass(eq=False)
 class Pulse:
     """When the database last took a word of this worker, in seconds of a clock that never jumps."""
 
     at: float = field(default_factory=time.monotonic)
+    felt: bool = False
+    """Whether it has taken any."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,17 @@ class Place:
     database: Database
     artifacts: Artifacts
     gpus: list[str] = field(default_factory=list)
-    """Their names; slots take them in turn."""
+    """Their names; slots take them in turn. None while those there were are lost."""
     slots: queue.SimpleQueue[int] = field(default_factory=queue.SimpleQueue, repr=False)
     """Numbers of the free ones: one per job that may run at a time."""
     holds: set[Hold] = field(default_factory=set, repr=False)
     """On its jobs; the heartbeat renews their leases."""
     reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Held by the one thread that reads uploads."""
+    looking: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held by the one thread that looks for lost GPUs."""
+    resolving: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held by the one thread that resolves jobs which waited for a dataset."""
     pulse: Pulse = field(default_factory=Pulse, repr=False)
     drain_asked: threading.Event = field(default_factory=threading.Event, repr=False)
     over: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -74,18 +84,33 @@ class Place:
         return here and self.artifacts.has_room(least) and self.database.has_room(least)
 
     def local(self, path: str, sha256: str) -> Path:
-        """A local copy of a dataset's bytes, fetched once."""
+        """A local copy of a dataset's bytes, fetched once.
+
+        Raises:
+            Gone: they are not there, or not those that were stored.
+        """
         copy = self.settings.scratch / "datasets" / sha256
         try:
             os.utime(copy)  # a copy that was touched lately is not tidied away
         except FileNotFoundError:
             copy.parent.mkdir(parents=True, exist_ok=True)
             partial = copy.with_name(f"{sha256}.{os.getpid()}.{threading.get_ident()}.partial")
-            self.artifacts.fetch(path, partial)
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut may leave the name and not the bytes
-            partial.rename(copy)
+            try:
+                self._fetch(path, partial, sha256)
+                partial.rename(copy)
+            finally:
+                partial.unlink(missing_ok=True)  # a disk that it does not fit on has its room again
         return copy
+
+    def _fetch(self, path: str, target: Path, sha256: str) -> None:
+        try:
+            self.artifacts.fetch(path, target)
+        except FileNotFoundError as error:
+            raise Gone("A dataset's bytes are not in the artifact store any more.") from error
+        if artifacts.sha256(target) != sha256:
+            raise Gone("A dataset's bytes in the artifact store are damaged.")
+        with target.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the name and not the bytes
 
 
 def _cores() -> int:

@@ -1,19 +1,21 @@
 """One uploaded file from its claim to its profile; it is parsed in a limited child and nowhere else."""
 
-import signal
 import time
 
 import structlog
 
-from jobs import datasets
+from jobs import datasets, db, errors, quotas
 from jobs.record import Failure
 from jobs.tables.datasets import Dataset
 from worker import children
 from worker.children import Child
 from worker.messages import Failed, Read
-from worker.place import Place
+from worker.place import Gone, Place
 
 log = structlog.get_logger()
+
+REST = 15.0
+"""Seconds until a file is tried again that could not be had; the next one has its turn meanwhile."""
 
 
 class Killed(Exception):
@@ -28,14 +30,17 @@ def read_next(place: Place) -> bool:
     if dataset is None:
         return False
     with structlog.contextvars.bound_contextvars(dataset_id=dataset.id, attempt=dataset.attempt):
-        verdict, killed = None, False
+        verdict, killed, wait = None, False, 0.0
         try:
             verdict = _read(place, dataset)
         except Killed:
             killed = True
+        except Gone as error:
+            verdict = Failed(error_class="data", code="data_gone", message=f"{error} Upload it again.")
         except Exception:  # the artifact store is away, say: that is not the file's fault
             log.exception("reading_failed")
-        _settle(place, dataset, verdict, killed)
+            wait = REST
+        _settle(place, dataset, verdict, killed, wait)
     return verdict is not None
 
 
@@ -64,24 +69,49 @@ def _listen(place: Place, dataset: Dataset, reader: Child) -> Read | Failed | No
             return Failed(error_class="data", code="too_slow", message=text)
         if time.monotonic() - renewed > place.settings.heartbeat_seconds:
             renewed = time.monotonic()
-            with place.database.writing() as session:
-                if not datasets.renew(session, dataset.id, dataset.attempt, place.settings.lease_seconds):
-                    return None
-    if reader.process.exitcode == -signal.SIGKILL:
+            if not _renewed(place, dataset):
+                return None
+    if reader.process.exitcode in children.KILLED:
         raise Killed
     text = f"Reading ended without an answer (exit {reader.process.exitcode}): the file takes too much memory or time."
     return Failed(error_class="data", code="reader_died", message=text)
 
 
-def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None, killed: bool) -> None:
-    allowance = place.settings.allowance
+def _renewed(place: Place, dataset: Dataset) -> bool:
+    """False if the lease is lost; while the database is away nobody else can have it."""
+    try:
+        with place.database.writing() as session:
+            return datasets.renew(session, dataset.id, dataset.attempt, place.settings.lease_seconds)
+    except db.AWAY as error:
+        log.warning("database_away", error=type(error).__name__)
+        return True
+
+
+def _settle(place: Place, dataset: Dataset, verdict: Read | Failed | None, killed: bool, wait: float) -> None:
+    """Insists for a while: a verdict that the database does not hear would count as the death of a worker."""
+    end = time.monotonic() + place.settings.lease_seconds
+    while True:
+        try:
+            _write(place, dataset, verdict, killed, wait)
+            log.info("dataset_read", verdict=verdict.kind if verdict else "given_back")
+            return
+        except errors.LimitReached as error:
+            verdict = Failed(error_class="data", code=error.code, message=str(error))
+        except db.AWAY:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+def _write(place: Place, dataset: Dataset, verdict: Read | Failed | None, killed: bool, wait: float) -> None:
     with place.database.writing() as session:
         match verdict:
             case None:
-                datasets.give_back(session, dataset.id, dataset.attempt, died=killed)
+                datasets.give_back(session, dataset.id, dataset.attempt, died=killed, wait=wait)
             case Read():
-                datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None, allowance)
+                quotas.in_turn(session, dataset.owner)
+                datasets.settle(session, dataset.id, dataset.attempt, verdict.profile, verdict.preview, None)
+                quotas.check_stored(session, dataset.owner, place.settings.max_stored_bytes)
             case Failed():
                 error = Failure(error_class=verdict.error_class, code=verdict.code, message=verdict.message)
-                datasets.settle(session, dataset.id, dataset.attempt, None, [], error, allowance)
-    log.info("dataset_read", verdict=verdict.kind if verdict else "given_back")
+                datasets.settle(session, dataset.id, dataset.attempt, None, [], error)

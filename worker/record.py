@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import obstore
 import structlog
 from pydantic import JsonValue
 from sqlalchemy.orm import Session
@@ -141,8 +142,12 @@ class Record:
         self._delete(superseded)
 
     def _delete(self, paths: Iterable[str]) -> None:
+        """The run goes on whether or not they go: what no row names is swept away some day."""
         for path in paths:
-            self.place.artifacts.delete(path)
+            try:
+                self.place.artifacts.delete(path)
+            except (OSError, obstore.exceptions.BaseError) as error:
+                log.warning("file_not_deleted", path=path, error=type(error).__name__)
 
     def finish(
         self,
@@ -156,10 +161,12 @@ class Record:
     ) -> None:
         """The job's one end."""
         self.flush()
-        before = self.read(lambda session: files.paths(session, self.job.id))
         failpoints.reach("finish.begun")
-        self._must(
-            lambda session: leases.finish(
+
+        def end(session: Session) -> set[str] | None:
+            """Keys of the files that the job has no more."""
+            before = files.paths(session, self.job.id)
+            done = leases.finish(
                 session,
                 self.job.id,
                 self.job.attempt,
@@ -171,9 +178,11 @@ class Record:
                 diagnostics=diagnostics,
                 error=error,
             )
-        )
+            return before - files.paths(session, self.job.id) if done else None
+
+        gone = self._must(end)
         failpoints.reach("finish.committed")
-        self._delete(before - self.read(lambda session: files.paths(session, self.job.id)))
+        self._delete(gone)
 
     def release(self, why: str, *, counted: bool, wait: float = 0.0) -> None:
         """Back to the queue, for so many seconds at least."""

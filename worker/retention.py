@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from sqlalchemy.orm import Session
 
-from jobs import db, retention, workers
+from jobs import clocks, db, retention, workers
 from jobs.db import Database
 from jobs.orphans import Sweep
 from jobs.retention import Walk
@@ -83,12 +84,15 @@ class Retention:
                 yield name, partial(walk.step, database, artifacts, days)
         if settings.keep_deliveries_days:
             yield "deliveries", partial(retention.drop_deliveries, database, settings.keep_deliveries_days)
-        yield "workers", partial(_forget_workers, database)
+        if settings.keep_audit_days:
+            yield "audit", partial(retention.drop_audit, database, settings.keep_audit_days)
+        yield "times", partial(_written, database, clocks.mend)
+        yield "workers", partial(_written, database, workers.forget)
         yield "orphans", self.sweep.step
         yield "attempts", partial(scratch.clear_attempts, self.place)
         yield "copies", partial(scratch.trim_datasets, self.place)
 
 
-def _forget_workers(database: Database) -> int:
+def _written(database: Database, step: Callable[[Session], int]) -> int:
     with database.writing() as session:
-        return workers.forget(session)
+        return step(session)

@@ -86,7 +86,7 @@ def _notice_end(here: Place) -> Callable[..., None]:
 
 def _equipment(here: Place, found: Equipped) -> Equipment:
     versions = {**found.versions, "python": platform.python_version(), "spec": str(job_spec.VERSION)}
-    return Equipment(here.settings.slots, here.threads, found.gpus, versions)
+    return Equipment(here.settings.slots, here.threads, here.gpus, versions)
 
 
 def _await_work() -> None:

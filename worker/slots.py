@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import structlog
 
-from jobs import claims, datasets
+from jobs import claims, datasets, unresolved
 from worker import profiling, training
 from worker.place import Place
 
 log = structlog.get_logger()
 
-WORK = ("train", "read")
+WORK = ("train", "read", "resolve")
 """Names of the threads that work without Celery."""
 
 
@@ -34,10 +34,21 @@ def read(place: Place) -> None:
     if not place.reading.acquire(blocking=False):
         return
     try:
-        while not place.draining and profiling.read_next(place):
+        while not place.draining and _has_room(place) and profiling.read_next(place):
             look(place)  # the file's jobs may have waited for it
     finally:
         place.reading.release()
+
+
+def resolve(place: Place) -> None:
+    """Resolves jobs that waited for a file, until none is left or the worker drains."""
+    if not place.resolving.acquire(blocking=False):
+        return
+    try:
+        while not place.draining and unresolved.resolve(place.database, place.settings.allowance):
+            look(place)  # there may be a slot for one of them
+    finally:
+        place.resolving.release()
 
 
 def look(place: Place) -> None:
@@ -47,10 +58,13 @@ def look(place: Place) -> None:
     with place.database.reading() as session:
         jobs = not place.slots.empty() and claims.any_ready(session, gpu=bool(place.gpus))
         files = not place.reading.locked() and datasets.any_unread(session)
+        left = not place.resolving.locked() and unresolved.any_left(session)
     for _ in range(place.slots.qsize() if jobs else 0):
         _start(train, place)
     if files:
         _start(read, place)
+    if left:
+        _start(resolve, place)
 
 
 def _start(work: Callable[[Place], None], place: Place) -> None:

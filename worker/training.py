@@ -1,7 +1,6 @@
 """One job from its claim to its end: files in, child started and heard, everything recorded, one terminal state."""
 
 import shutil
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +9,17 @@ import obstore
 import structlog
 
 from jobs import artifacts, claims, datasets, failpoints, files
-from jobs.errors import DataInvalid
 from jobs.record import Failure
 from jobs.spec import remedies
 from jobs.spec.explained import Background, Diagnostics
 from jobs.states import Status
 from jobs.tables.jobs import File, Job
 from trainer.reports import Finished, Progress, Saved, Started
-from worker import children, memory, scratch
+from worker import children, gpus, memory, scratch
 from worker.children import Child
 from worker.holds import Hold, Lost
-from worker.messages import NO_MEMORY, Drained, Equipped, Failed, News, Order, Read, Spent
-from worker.place import Place
+from worker.messages import NO_MEMORY, Alive, Drained, Equipped, Failed, News, Order, Read, Spent
+from worker.place import Gone, Place
 from worker.record import Record
 from worker.uploads import Uploads
 
@@ -29,21 +27,18 @@ log = structlog.get_logger()
 
 LISTEN = 0.25
 """Seconds between two looks at the database while the child is silent; a cancel is seen within them."""
-DRAIN_PATIENCE = 8.0
+DRAIN_PATIENCE = 7.0
 """Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
-KILLED = (-signal.SIGKILL, 255)
-"""Exit codes of a child that was killed, or that nobody knows of because the process it was forked from was."""
-STORE_AWAY = 15.0
-"""Seconds for which a job rests whose files this worker could not fetch or store: that is not the job's fault."""
+AWAY = 15.0
+"""Seconds for which a job rests that lacked its files or a GPU here: that is not its fault."""
 MICRO_BATCHES = 4
 """Parts of each batch in the attempt after one that ran out of memory."""
 
 
 def train_next(place: Place, slot: int) -> bool:
     """Claims the best eligible job and sees it through in this slot; False if there was none."""
-    gpu = bool(place.gpus)
     with place.database.writing() as session:
-        job = claims.claim(session, place.settings.worker_name, place.settings.lease_seconds, gpu=gpu)
+        job = claims.claim(session, place.settings.worker_name, place.settings.lease_seconds, gpu=bool(place.gpus))
     if job is None:
         return False
     failpoints.reach("claim.committed")
@@ -58,7 +53,7 @@ def train_next(place: Place, slot: int) -> bool:
             log.warning("lease_lost")
         except (OSError, obstore.exceptions.BaseError):
             log.exception("files_failed")
-            run.give_up("io_error" if place.has_room else "disk_full", counted=False, wait=STORE_AWAY)
+            run.give_up("io_error" if place.has_room else "disk_full", counted=False, wait=AWAY)
             return False  # the slot rests, too
         except Exception:  # the job must not wait for its lease because the worker has a fault
             log.exception("supervision_failed")
@@ -81,8 +76,7 @@ class Run:
     failed: Failed | None = None
     drained: bool = False
     uploads: Uploads = field(init=False)
-    heard_at: float = field(default_factory=time.monotonic)
-    oom_kills: int = field(default_factory=memory.oom_kills)
+    toll: memory.Toll = field(default_factory=memory.Toll)
 
     def __post_init__(self) -> None:
         self.uploads = Uploads(self.place, self.record.hold)
@@ -107,8 +101,9 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self.child = self._start()
-        except DataInvalid as error:
-            self.failed = Failed(error_class="data", code=error.code, message=str(error))
+        except Gone as error:
+            self.failed = Failed(error_class="infrastructure", code="data_gone", message=str(error))
+            self.record.line(str(error), "error")
         else:
             self._listen(self.child)
         self._settle()
@@ -180,9 +175,10 @@ class Run:
 
     def _keep_up(self, child: Child) -> Status | None:
         """Commits what is stored and due, looks after the child; answers what is asked of the job."""
+        self.toll.look(time.monotonic())
         for file in self.uploads.stored():
             self.record.keep(file)
-        if time.monotonic() - self.heard_at > self.place.settings.stall_seconds:
+        if time.monotonic() - child.spoke_at > self.place.settings.stall_seconds:
             text = f"The training process said nothing for {self.place.settings.stall_seconds:g} seconds."
             self.failed = Failed(error_class="infrastructure", code="stalled", message=text)
             self.record.line(text, "warning")
@@ -190,7 +186,6 @@ class Run:
         return self.record.touch()
 
     def _take(self, news: News) -> None:
-        self.heard_at = time.monotonic()
         match news:
             case Started():
                 self._introduce(news)
@@ -210,13 +205,14 @@ class Run:
                 self.record.spent = news
             case Drained():
                 self.drained = True
+            case Alive():
+                pass  # that it spoke is noted where it is heard
             case Read() | Equipped():
                 raise AssertionError("a training child neither reads uploads nor looks around")
 
     def _introduce(self, news: Started) -> None:
         self.record.line(f"{news.parameters:,} parameters on {news.device} with {news.threads} threads.")
-        rows = f"{news.train_rows:,} rows train, {news.validation_rows:,} validate, {news.test_rows:,} test."
-        self.record.line(rows)
+        self.record.line(f"{news.train_rows:,} rows train, {news.validation_rows:,} validate, {news.test_rows:,} test.")
         for note in news.notes:
             self.record.line(note)
         self.record.decided(news.decisions)
@@ -243,14 +239,22 @@ class Run:
             self.record.flush()
             self.record.release("drained", counted=False)
         else:
-            code = self.child.process.exitcode if self.child else None
-            self.record.flush()
-            self.record.release(failed.code if failed else f"exit_{code}", counted=True)
+            self._lose(failed)
+
+    def _lose(self, failed: Failed | None) -> None:
+        """Back to the queue; that a GPU is gone is not the job's fault."""
+        code = failed.code if failed else f"exit_{self.child.process.exitcode if self.child else None}"
+        if code in ("gpu_lost", "gpu_failed"):
+            gpus.doubt(self.place)
+        self.record.flush()
+        self.record.release(code, counted=code != "gpu_lost", wait=AWAY if code == "gpu_lost" else 0.0)
 
     def _killed_for_memory(self) -> Failed | None:
-        """The kernel may have killed the child for want of memory; nobody else says so."""
-        killed = self.child is not None and self.child.process.exitcode in KILLED
-        if killed and memory.oom_kills() > self.oom_kills:
+        """The kernel may have killed the child for want of memory; nobody else says so. It did not kill one that was
+        ended from here, and whom it killed long before was another slot's."""
+        child = self.child
+        killed = child is not None and not child.ended and child.process.exitcode in children.KILLED
+        if killed and self.toll.has_risen():
             return Failed(error_class="oom", code="out_of_memory", message=NO_MEMORY)
         return None
 

@@ -1,13 +1,16 @@
 """Datasets: uploaded or to be fetched, listed, read, previewed, deleted."""
 
 import dataclasses
+from contextlib import suppress
 from typing import Annotated, Any
 
+import obstore
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import context, dataset_schemas, paging, problems, strict, uploads
-from jobs import artifacts, datasets, db, imports, profiles, queue, quotas
+from jobs import datasets, db, imports, orphans, profiles, queue, quotas
+from jobs.intake import Intake
 from jobs.spec.values import Text
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=strict.StrictRoute)
@@ -17,6 +20,7 @@ FORM = {
     "type": "object",
     "properties": {"file": BINARY["schema"], "name": {"type": "string", "description": "Cut off at 200 characters."}},
     "required": ["file"],
+    "additionalProperties": False,
 }
 JSON = (dataset_schemas.RowsUpload, dataset_schemas.UrlImport)
 ROWS = [{"a": 1, "b": 2.5, "sum": 3.5}, {"a": 4, "b": None, "sum": 4}]
@@ -53,14 +57,13 @@ async def create_dataset(
     request: Request,
     owner: context.Submitter,
     database: context.Database,
-    artifacts: context.Artifacts,
-    settings: context.Settings,
+    intake: context.Intake,
     response: Response,
     name: Annotated[Text | context.Absent, Query(description="For people; else the file's name.")] = None,
 ) -> dataset_schemas.Dataset:
     """Stores the bytes, once however often they are sent, and rings for a worker to read them. It is `profiling` until
     then, and `ready` at once if you have sent the same bytes before. What a URL names is fetched by a worker first."""
-    received = await uploads.receive(request, artifacts, settings)
+    received = await uploads.receive(request, owner, intake)
     if name:
         received = dataclasses.replace(received, name=name)
     match received:
@@ -68,9 +71,9 @@ async def create_dataset(
             shown = await run_in_threadpool(_expect, database, owner, received)
         case uploads.Received():
             try:
-                shown = await run_in_threadpool(_store, database, artifacts, owner, settings.max_stored_bytes, received)
+                shown = await run_in_threadpool(_store, intake, owner, received)
             finally:
-                await run_in_threadpool(artifacts.delete, received.key)
+                await run_in_threadpool(intake.artifacts.delete, received.key)
             if shown.status == "profiling":
                 queue.hint(queue.READ, shown.id)
     response.headers["Location"] = f"/v1/datasets/{shown.id}"
@@ -84,18 +87,20 @@ def _expect(database: db.Database, owner: str, named: uploads.Named) -> dataset_
         )
 
 
-def _store(
-    database: db.Database, place: artifacts.Artifacts, owner: str, most: int, received: uploads.Received
-) -> dataset_schemas.Dataset:
+def _store(intake: Intake, owner: str, received: uploads.Received) -> dataset_schemas.Dataset:
     path = f"datasets/{received.sha256}"
-    with database.writing() as session:
+    with intake.database.writing() as session:
+        quotas.in_turn(session, owner)
         known = datasets.twin(session, owner, received.sha256)
         dataset = datasets.create(session, owner, received.name or "dataset", path, received.size, received.sha256)
         if known:
             dataset.status, dataset.profile, dataset.preview = known.status, known.profile, known.preview
+            dataset.told_bytes = known.told_bytes
         session.flush()
-        quotas.check_stored(session, owner, most)
-        place.move(received.key, path)  # before the commit, and under the lock that a deletion of the twin waits for
+        quotas.check_stored(session, owner, intake.settings.max_stored_bytes)
+        quotas.check_unread(session, owner, datasets.MOST_UNREAD)
+        # Before the commit, and under the lock that whoever removes such bytes waits for.
+        intake.artifacts.move(received.key, path)
         return dataset_schemas.Dataset.model_validate(dataset)
 
 
@@ -105,10 +110,9 @@ def list_datasets(
 ) -> dataset_schemas.DatasetPage:
     """Newest first."""
     with database.reading() as session:
-        rows = datasets.page(session, owner, after, limit + 1)
-    return paging.cut(
-        dataset_schemas.DatasetPage, [dataset_schemas.Dataset.model_validate(row) for row in rows], limit, "id"
-    )
+        found = datasets.page(session, owner, after, limit)
+    shown = [dataset_schemas.Dataset.model_validate(row) for row in found.rows]
+    return paging.part(dataset_schemas.DatasetPage, shown, "id", more=found.more)
 
 
 @router.get("/builtin", responses=problems.documented(), summary="List builtin datasets")
@@ -134,11 +138,13 @@ def get_dataset(
 def list_dataset_rows(
     dataset_id: context.DatasetId, owner: context.Owner, database: context.Database, limit: paging.Limit = 20
 ) -> dataset_schemas.DatasetRows:
-    """The first rows as they were read; none until the dataset is `ready`."""
+    """The first rows as they were read, at most 100 and 512 KiB of them, long words cut off; none until the dataset is
+    `ready`."""
     with database.reading() as session:
         row = datasets.get(session, owner, dataset_id)
+        rows = row.preview[:limit]
     total = row.profile.rows if row.profile else None
-    return dataset_schemas.DatasetRows(object="list", data=row.preview[:limit], total=total)
+    return dataset_schemas.DatasetRows(object="list", data=rows, total=total)
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems.documented(404, 409), summary="Delete a dataset")
@@ -148,5 +154,6 @@ def delete_dataset(
     """Removes a dataset that no unfinished job needs, and its bytes if no other dataset has the same."""
     with database.writing() as session:
         path = datasets.delete(session, owner, dataset_id)
-        if path:
-            artifacts.delete(path)  # before the commit: an upload of the same bytes waits for this transaction
+    if path:
+        with suppress(*db.AWAY, obstore.exceptions.BaseError):  # what stays behind is an orphan, and removed as one
+            orphans.drop_dataset(database, artifacts, path)

@@ -7,24 +7,29 @@ from typing import Annotated
 
 import anyio
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from api import context, paging, problems, schemas, strict
-from jobs import db, events, keys, runlog, states, store
+from api import context, overload, paging, problems, schemas, strict
+from jobs import db, errors, events, keys, quotas, runlog, states, store
 from jobs.keys import Caller
 from jobs.tables.jobs import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
 
 POLL = 0.25
-"""Seconds between two looks into the database."""
+"""Seconds between two looks into the database,"""
+REST = 1.0
+"""growing to so many while nothing happens: no event is told later than that."""
+OWNERS = 8
+"""Of all streams that may be open, one owner may have one in so many."""
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent, so that no proxy cuts the stream."""
 BATCH = 500
 """Events or lines read at once."""
 
+LIVE = "text/event-stream"
 Accept = Annotated[str, Header(include_in_schema=False)]
 STREAM: problems.Responses = {
     200: {
@@ -38,8 +43,21 @@ LINES: problems.Responses = {
 }
 
 
+async def _one_more(request: Request, caller: context.Caller, accept: Accept = "") -> None:
+    """Takes one of the streams that an owner may have.
+
+    Raises:
+        QuotaReached: they are all open.
+    """
+    streams: overload.Shares = request.app.state.streams
+    if LIVE in accept and not streams.take(caller, request.state.places):
+        text = f"{streams.most} of your event streams are open already, as many as may; close some, or read pages."
+        raise errors.QuotaReached(quotas.WAIT, text)
+
+
 @router.get(
     "/{job_id}/events",
+    dependencies=[Depends(_one_more)],
     response_model=schemas.EventPage,
     responses={**STREAM, **problems.documented(404)},
     summary="List or follow a job's events",
@@ -56,7 +74,7 @@ def list_events(
 ) -> schemas.EventPage | Response:
     """Events in order. A stream resumes behind `Last-Event-ID` (or `after`) without gap or repeat, and ends after
     the terminal event."""
-    live = "text/event-stream" in accept
+    live = LIVE in accept
     start = last_event_id if live and last_event_id is not None else after
     with database.reading() as session:
         job = store.get(session, caller.owner, job_id)
@@ -67,7 +85,7 @@ def list_events(
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     look = partial(_read, database, caller, job_id)
-    return StreamingResponse(_stream(look, start, stopping), 200, headers, "text/event-stream")
+    return StreamingResponse(_stream(look, start, stopping), 200, headers, LIVE)
 
 
 def _shown(row: object) -> schemas.Event:
@@ -79,7 +97,7 @@ Look = Callable[[int], Sequence[schemas.Event] | None]
 
 async def _stream(look: Look, after: int, stopping: threading.Event) -> AsyncIterator[bytes]:
     """Holds neither connection nor thread between two looks."""
-    silence = 0.0
+    silence, pause = 0.0, POLL
     while not stopping.is_set():
         found = await anyio.to_thread.run_sync(look, after)
         if found is None:
@@ -89,11 +107,11 @@ async def _stream(look: Look, after: int, stopping: threading.Event) -> AsyncIte
             after = event.seq
             if event.kind in states.TERMINAL:
                 return
-        silence = 0.0 if found else silence + POLL
+        silence, pause = (0.0, POLL) if found else (silence + pause, min(REST, 1.5 * pause))
         if silence >= KEEP_ALIVE:
             yield KEEPALIVE_COMMENT
             silence = 0.0
-        await anyio.sleep(POLL)
+        await anyio.sleep(pause)
 
 
 def _read(database: db.Database, caller: Caller, job_id: str, after: int) -> Sequence[schemas.Event] | None:

@@ -1,7 +1,5 @@
 """Jobs: submitted, checked, listed, read, changed, cancelled, retried, deleted."""
 
-import hashlib
-import json
 import re
 from typing import Annotated, Any, NamedTuple
 
@@ -11,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
 from jobs import datasets, db, estimate, failpoints, files, idempotency, ids, listing, queue, quotas, store
-from jobs.allowances import Allowance
+from jobs.settings import Settings
+from jobs.spec import job as job_spec
 from jobs.spec.explained import Notice
 from jobs.spec.job import JobSpec
 from jobs.spec.values import Text
@@ -65,7 +64,7 @@ def create_job(
     idempotency_key: Key = None,
 ) -> schemas.Job:
     """Stores the job, resolved and explained, and rings for a worker. A dataset may still be `profiling`."""
-    asked = _Asked(owner, spec, idempotency_key, traceparent, settings.max_waiting_jobs, settings.allowance)
+    asked = _Asked(owner, spec, idempotency_key, traceparent, settings)
     try:
         shown, made = _submit(database, asked)
     except IntegrityError:  # another request with this key was first; now its job is there to be found
@@ -87,26 +86,22 @@ class _Asked(NamedTuple):
     spec: JobSpec
     key: str | None
     traceparent: str
-    most_waiting: int
-    allowance: Allowance
+    settings: Settings
 
 
 def _submit(database: db.Database, asked: _Asked) -> tuple[schemas.Job, bool]:
     """The job, and whether it is new."""
-    digest, owner = _digest(asked.spec), asked.owner
+    digest, owner = job_spec.digest(asked.spec), asked.owner
     with database.writing() as session:
         if asked.key and (known := idempotency.find(session, owner, asked.key, digest)):
             return views.job(session, store.get(session, owner, known)), False
-        resolved = datasets.resolve(session, owner, asked.spec, asked.allowance)
+        quotas.in_turn(session, owner)
+        resolved = datasets.resolve(session, owner, asked.spec, asked.settings.allowance)
         job = store.create(session, owner, asked.spec, resolved, traceparent=asked.traceparent)
-        quotas.check_waiting(session, owner, asked.most_waiting)
+        quotas.check_job(session, job, asked.settings)
         if asked.key:
             idempotency.remember(session, owner, asked.key, digest, job.id)
         return views.job(session, job), True
-
-
-def _digest(spec: JobSpec) -> str:
-    return hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 @router.post("/validate", responses=problems.documented(413, 415), summary="Check a spec")
@@ -147,8 +142,9 @@ def list_jobs(
     """Newest first: filtered, then sorted, then cut into pages."""
     chosen = listing.Filter(status, name, _metadata(request), dataset, created_after, created_before)
     with database.reading() as session:
-        shown = views.jobs(session, listing.page(session, owner, chosen, after, limit + 1))
-    return paging.cut(schemas.JobPage, shown, limit, "id")
+        found = listing.page(session, owner, chosen, after, limit)
+        shown = views.jobs(session, found.rows)
+    return paging.part(schemas.JobPage, shown, "id", more=found.more)
 
 
 def _metadata(request: Request) -> dict[str, str]:
@@ -215,14 +211,11 @@ def pause_job(job_id: context.JobId, owner: context.Submitter, database: context
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=problems.documented(404, 409), summary="Resume a job")
-def resume_job(
-    job_id: context.JobId, owner: context.Submitter, database: context.Database, settings: context.Settings
-) -> schemas.Job:
+def resume_job(job_id: context.JobId, owner: context.Submitter, database: context.Database) -> schemas.Job:
     """A paused job takes its old place in the queue and goes on from where it was saved, to the same bits. Repeating
     it changes nothing."""
     with database.writing() as session:
         shown = views.job(session, store.resume(session, owner, job_id))
-        quotas.check_waiting(session, owner, settings.max_waiting_jobs)
     if shown.status is Status.QUEUED and shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)
     return shown
@@ -238,9 +231,12 @@ def retry_job(
 ) -> schemas.Job:
     """A new job with the spec of one that ended without success, its `parent`. Repeating it gives the same new job."""
     with database.writing() as session:
-        spec = store.get(session, owner, job_id).spec
-        job = store.retry(session, owner, job_id, datasets.resolve(session, owner, spec, settings.allowance))
-        quotas.check_waiting(session, owner, settings.max_waiting_jobs)
+        quotas.in_turn(session, owner)
+        job, made = store.retry(
+            session, owner, job_id, lambda spec: datasets.resolve(session, owner, spec, settings.allowance)
+        )
+        if made:
+            quotas.check_job(session, job, settings)
         shown = views.job(session, job)
     if shown.resolved_spec:
         queue.hint(queue.TRAIN, shown.id)

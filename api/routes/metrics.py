@@ -1,8 +1,9 @@
-"""The numbers of a run over its steps, as JSON, CSV or JSON Lines."""
+"""The numbers of a run over its steps, as JSON, CSV or JSON Lines: never whole in memory, however many they are."""
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -11,19 +12,19 @@ from pydantic import Field
 
 from api import context, paging, problems, schemas, strict
 from jobs import history, store
-from jobs.record import MetricPoint
 
 router = APIRouter(prefix="/v1/jobs", tags=["runs"], route_class=strict.StrictRoute)
 
-COLUMNS = ("name", "step", "epoch", "value", "nonfinite")
-BATCH = 1000
-"""Points written at once."""
+COLUMNS = ("name", *history.Point._fields)
+JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 FORMS: problems.Responses = {
     200: {
         "description": "As JSON by metric; as CSV or JSON Lines one point a line.",
         "content": {"text/csv": {"schema": {"type": "string"}}, "application/jsonl": {"schema": {"type": "string"}}},
     }
 }
+Named = Iterable[tuple[str, history.Batches]]
+"""Metrics and their points."""
 
 
 @router.get(
@@ -36,6 +37,7 @@ def get_metrics(
     job_id: context.JobId,
     owner: context.Owner,
     database: context.Database,
+    turns: context.Turns,
     names: Annotated[list[str] | context.Absent, Query(description="Only these metrics; all without it.")] = None,
     from_step: Annotated[paging.Number, Query()] = 0,
     to_step: Annotated[paging.Number | context.Absent, Query()] = None,
@@ -44,42 +46,40 @@ def get_metrics(
         Query(description="Per metric; lowest and highest of each bucket survive."),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
-) -> schemas.MetricHistory | Response:
+) -> Response:
     """The history, exact unless `max_points` thins it. A value that is not finite is null and says what it was."""
     with database.reading() as session:
         store.get(session, owner, job_id)
-        series = history.read(session, job_id, names, from_step, to_step)
-    if max_points:
-        series = {name: history.thin(points, max_points) for name, points in series.items()}
-    if "text/csv" in accept:
-        return StreamingResponse(_csv(series), media_type="text/csv")
-    if "application/jsonl" in accept:
-        return StreamingResponse(_lines(series), media_type="application/jsonl")
-    return schemas.MetricHistory(
-        object="metrics", data={name: [_value(point) for point in points] for name, points in series.items()}
-    )
+        wanted = history.series(session, job_id, names, from_step, to_step)
+    found = ((one.name, history.read(database, one, max_points)) for one in wanted)
+    forms = {"text/csv": _csv, "application/jsonl": _lines}
+    kind, written = next(((kind, form) for kind, form in forms.items() if kind in accept), ("application/json", _json))
+    return StreamingResponse(turns.taken(owner, written(found)), media_type=kind)
 
 
-def _value(point: MetricPoint) -> schemas.MetricValue:
-    return schemas.MetricValue.model_construct(
-        step=point.step, epoch=point.epoch, value=point.value, nonfinite=point.nonfinite
-    )
+def _json(found: Named) -> Iterator[str]:
+    yield '{"object":"metrics","data":{'
+    for number, (name, batches) in enumerate(found):
+        yield f"{',' if number else ''}{JSON.encode(name)}:["
+        begun = False
+        for batch in batches:
+            points = ",".join(JSON.encode(point._asdict()) for point in batch)
+            yield f",{points}" if begun and points else points
+            begun = begun or bool(points)
+        yield "]"
+    yield "}}"
 
 
-def _batches(series: Mapping[str, Sequence[MetricPoint]]) -> Iterator[Sequence[MetricPoint]]:
-    for points in series.values():
-        for start in range(0, len(points), BATCH):
-            yield points[start : start + BATCH]
-
-
-def _csv(series: Mapping[str, Sequence[MetricPoint]]) -> Iterator[str]:
+def _csv(found: Named) -> Iterator[str]:
     yield ",".join(COLUMNS) + "\r\n"
-    for batch in _batches(series):
-        text = io.StringIO()
-        csv.writer(text).writerows([getattr(point, column) for column in COLUMNS] for point in batch)
-        yield text.getvalue()
+    for name, batches in found:
+        for batch in batches:
+            text = io.StringIO()
+            csv.writer(text).writerows((name, *point) for point in batch)
+            yield text.getvalue()
 
 
-def _lines(series: Mapping[str, Sequence[MetricPoint]]) -> Iterator[str]:
-    for batch in _batches(series):
-        yield "".join(point.model_dump_json() + "\n" for point in batch)
+def _lines(found: Named) -> Iterator[str]:
+    for name, batches in found:
+        for batch in batches:
+            yield "".join(JSON.encode({"name": name, **point._asdict()}) + "\n" for point in batch)

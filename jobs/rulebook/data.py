@@ -1,5 +1,8 @@
 """Rules about the data: target, task, features, categories, scaler."""
 
+from collections.abc import Mapping
+from itertools import islice
+
 from jobs.rulebook import augment, splits
 from jobs.rulebook.facts import Facts
 from jobs.rulebook.ledger import Ledger
@@ -24,7 +27,7 @@ from jobs.spec.profile import ColumnProfile, DatasetProfile
 FEW_INTEGERS = 20
 """Integer targets with at most this many distinct values are taken for class numbers."""
 MOST_CLASSES = 1000
-"""Of a numeric target; with more distinct numbers it is a quantity."""
+"""The record of a job tells scores of each; more distinct numbers are a quantity, more labels a list of names."""
 BAD_SCALE = 100.0
 """Ratio of the largest to the smallest column spread that makes training without a scaler hard."""
 
@@ -38,7 +41,7 @@ def facts(spec: JobSpec, profile: DatasetProfile, test: DatasetProfile | None, l
     if not targets:
         return None
     task = _task(spec, targets, ledger)
-    rows = splits.complete(profile, list(names))
+    rows = splits.complete(profile, names)
     split = splits.decide(spec.split, task, targets[0], rows, ledger)
     shape = profile.image or (_width(spec, features),)
     train, validation, held_out = splits.counts(split, rows, targets, profile, test)
@@ -58,7 +61,8 @@ def _targets(spec: JobSpec, profile: DatasetProfile, ledger: Ledger) -> list[Col
             ledger.fault("/target", "target_missing", f"Say which column to predict. The columns are: {names}.")
             return []
         asked = [ledger.decide("/target", None, profile.target, "target.dataset", "The dataset names its own target.")]
-    found = [column for name in asked if (column := _known(profile, name, "/target", ledger))]
+    known = profile.by_name()
+    found = [column for name in asked if (column := _known(known, name, "/target", ledger))]
     for column in found:
         if column.distinct < 2:
             text = f"Column {column.name!r} has {column.distinct} distinct value(s); there is nothing to learn."
@@ -69,10 +73,10 @@ def _targets(spec: JobSpec, profile: DatasetProfile, ledger: Ledger) -> list[Col
     return found
 
 
-def _known(profile: DatasetProfile, name: str, pointer: str, ledger: Ledger) -> ColumnProfile | None:
-    column = profile.column(name)
+def _known(known: Mapping[str, ColumnProfile], name: str, pointer: str, ledger: Ledger) -> ColumnProfile | None:
+    column = known.get(name)
     if column is None:
-        names = ", ".join(column.name for column in profile.columns[:20])
+        names = ", ".join(islice(known, 20))
         ledger.fault(pointer, "unknown_column", f"The dataset has no column of this name. Its columns are: {names}.")
     return column
 
@@ -82,8 +86,9 @@ def _task(spec: JobSpec, targets: list[ColumnProfile], ledger: Ledger) -> Task:
     first = targets[0]
     if task == "classification" and len(targets) > 1:
         ledger.fault("/target", "several_classes", "Classification takes one target; several are for regression.")
-    if task == "classification" and first.kind == "numeric" and first.distinct > MOST_CLASSES:
-        text = f"The target has {first.distinct} distinct numbers; use task regression."
+    if task == "classification" and first.kind != "text" and first.distinct > MOST_CLASSES:
+        mend = "use task regression" if first.kind == "numeric" else "merge rare ones, or choose another target"
+        text = f"The target has {first.distinct:,} distinct values, and at most {MOST_CLASSES:,} are classes: {mend}."
         ledger.fault("/task", "too_many_classes", text)
     if task == "regression" and (odd := [target for target in targets if target.kind != "numeric"]):
         mend = "take it out of the targets" if len(targets) > 1 else "use task classification"
@@ -115,10 +120,11 @@ def _features(spec: JobSpec, profile: DatasetProfile, targets: set[str], ledger:
     if profile.layout == "images":
         return []
     never = targets | set(asked.exclude) | ({split.column} if isinstance(split, GroupSplit | ColumnSplit) else set())
+    only = None if asked.include is None else set(asked.include)
     wanted = [
         _as_asked(spec, column)
         for column in profile.columns
-        if column.name not in never and (asked.include is None or column.name in asked.include)
+        if column.name not in never and (only is None or column.name in only)
     ]
     for column in wanted:
         if column.kind == "text":
@@ -130,16 +136,16 @@ def _features(spec: JobSpec, profile: DatasetProfile, targets: set[str], ledger:
 
 
 def _check_names(spec: JobSpec, profile: DatasetProfile, targets: set[str], ledger: Ledger) -> None:
-    asked = spec.features
+    asked, known = spec.features, profile.by_name()
     for pointer, names in (
         ("/features/include", asked.include or []),
         ("/features/exclude", asked.exclude),
         ("/features/kinds", list(asked.kinds)),
     ):
         for name in names:
-            _known(profile, name, pointer, ledger)
+            _known(known, name, pointer, ledger)
     if isinstance(spec.split, OrderedSplit | GroupSplit | ColumnSplit) and spec.split.column:
-        _known(profile, spec.split.column, "/split/column", ledger)
+        _known(known, spec.split.column, "/split/column", ledger)
     if spec.target is None and targets & set(asked.include or []):
         ledger.fault("/features/include", "target_as_feature", "The target cannot be a feature; take it out.")
 

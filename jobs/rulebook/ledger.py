@@ -10,6 +10,8 @@ from jobs.errors import Fault
 from jobs.spec.explained import Decision, Notice
 
 Choice = TypeVar("Choice")
+MOST = 100
+"""Faults, and notices, that are written down: a table may have 10,000 columns, and a spec name as many."""
 
 
 @dataclass
@@ -22,11 +24,13 @@ class Ledger:
 
     def fault(self, pointer: str, code: str, detail: str) -> None:
         """Something that must be mended before the job can run."""
-        self.faults.append(Fault(pointer=pointer, code=code, detail=detail))
+        if len(self.faults) < MOST:
+            self.faults.append(Fault(pointer=pointer, code=code, detail=detail))
 
     def warn(self, path: str, code: str, message: str) -> None:
         """Something that runs, but may not be meant."""
-        self.notices.append(Notice(code=code, path=path, message=message))
+        if len(self.notices) < MOST:
+            self.notices.append(Notice(code=code, path=path, message=message))
 
     def decide(self, path: str, requested: object, value: Choice, rule: str, why: str) -> Choice:
         """Notes a decision and hands its value on."""

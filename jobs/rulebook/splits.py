@@ -81,7 +81,7 @@ def check(
         _check_test(profile, test, needed, ledger)
     if not isinstance(split, OrderedSplit | GroupSplit | ColumnSplit):
         return
-    column = profile.column(split.column) if split.column else None
+    column = profile.by_name().get(split.column) if split.column else None
     if column is None:
         return
     if isinstance(split, OrderedSplit) and column.missing:
@@ -91,18 +91,25 @@ def check(
         ledger.fault("/split", "no_training_rows", f"{column.distinct} group(s) cannot be divided; hold back fewer.")
     if isinstance(split, ColumnSplit):
         odd = [top.value for top in column.top if top.value.lower() not in PARTS]
-        if odd or column.missing:
-            text = f"Each row must hold train, val or test, and one holds {odd[0] if odd else 'nothing'!r}."
-            ledger.fault("/split/column", "unknown_part", text)
+        if odd or column.missing or len(column.top) < column.distinct:
+            found = repr(odd[0]) if odd else "'nothing'" if column.missing else f"one of {column.distinct} values"
+            ledger.fault(
+                "/split/column", "unknown_part", f"Each row must hold train, val or test, and one holds {found}."
+            )
 
 
 def _check_test(profile: DatasetProfile, test: DatasetProfile, needed: list[str], ledger: Ledger) -> None:
     if profile.image != test.image:
         text = "The test dataset must hold images of the same size and channels as the training dataset."
         ledger.fault("/split/test", "image_size", text if profile.image else "The test dataset must be a table.")
-    elif absent := [name for name in needed if test.column(name) is None]:
+    elif absent := _absent(needed, test):
         text = f"The test dataset lacks {', '.join(absent[:20])}; it needs the columns of the training dataset."
         ledger.fault("/split/test", "unknown_column", text)
+
+
+def _absent(needed: list[str], test: DatasetProfile) -> list[str]:
+    known = test.by_name()
+    return [name for name in needed if name not in known]
 
 
 def counts(
@@ -112,7 +119,7 @@ def counts(
     match split:
         case GivenSplit():
             train, validation, _ = sizes(rows, split.validation, 0)
-            return train, validation, complete(test, [target.name for target in targets]) if test else 0
+            return train, validation, complete(test, {target.name for target in targets}) if test else 0
         case ColumnSplit():
             return _named(split, rows, profile)
         case AutoSplit():
@@ -121,13 +128,13 @@ def counts(
             return sizes(rows, split.validation, split.test)
 
 
-def complete(profile: DatasetProfile, targets: list[str]) -> int:
+def complete(profile: DatasetProfile, targets: set[str]) -> int:
     """Rows with a target."""
     return profile.rows - max((column.missing for column in profile.columns if column.name in targets), default=0)
 
 
 def _named(split: ColumnSplit, rows: int, profile: DatasetProfile) -> tuple[int, int, int]:
-    column = profile.column(split.column)
+    column = profile.by_name().get(split.column)
     found: dict[str, int] = {}
     for top in column.top if column else []:
         found[top.value.lower()] = found.get(top.value.lower(), 0) + top.count

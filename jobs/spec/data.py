@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import FailFast, Field, JsonValue
 
 from jobs.spec.values import Auto, Column, Count, Flag, Fraction, Part, Real
 
@@ -31,8 +31,9 @@ class Rows(Part):
     """A small table written into the spec itself."""
 
     source: Literal["rows"] = "rows"
-    rows: Annotated[list[dict[Column, JsonValue]], Field(min_length=1, max_length=10_000)]
-    """One object per row, keyed by column; numbers, strings, booleans or null (missing)."""
+    rows: Annotated[list[dict[Column, JsonValue]], FailFast(), Field(min_length=1, max_length=10_000)]
+    """One object per row, keyed by column; numbers, strings, booleans or null (missing). The whole spec may have 1 MiB:
+    upload what is larger."""
 
 
 Dataset = Annotated[Builtin | Upload | Rows, Field(discriminator="source")]

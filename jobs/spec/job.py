@@ -26,10 +26,12 @@ from jobs.spec.model import Mlp, Model
 from jobs.spec.optimizer import Adam, Clip, Optimizer, Regularization
 from jobs.spec.schedule import Constant, Schedule
 from jobs.spec.stopping import Checkpoint, EarlyStopping
-from jobs.spec.values import Auto, Column, Count, Flag, Metadata, Natural, Part, Positive, Priority, Text
+from jobs.spec.values import TAGS, Auto, Column, Count, Flag, Metadata, Natural, Part, Positive, Priority, Text
 
 VERSION = 1
 """Of the spec's language. A worker leaves jobs of a newer version to others."""
+MOST_BYTES = 1 << 20
+"""Of a spec as JSON: it is kept in the database, as sent and as resolved, and is a part of every answer."""
 
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -110,7 +112,33 @@ class JobSpec(Part):
     """Yours: up to 16 pairs, to filter by."""
 
 
+def size(spec: JobSpec) -> int:
+    """Bytes as JSON."""
+    return len(spec.model_dump_json().encode())
+
+
+def digest(spec: JobSpec) -> str:
+    """SHA-256 over the canonical JSON of all that differs from the defaults: a field that a later version adds does
+    not change it."""
+    return hashlib.sha256(json.dumps(_said(spec), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def fingerprint(spec: JobSpec) -> str:
-    """SHA-256 over the canonical JSON of what determines the result: name, metadata and priority left out."""
-    content = spec.model_dump(mode="json", exclude={"name", "metadata", "priority"})
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """The digest of what determines the result: name, metadata and priority left out."""
+    return digest(spec.model_copy(update={"name": None, "metadata": {}, "priority": 0}))
+
+
+def _said(value: object) -> object:
+    """A part without what it would be anyway; which part it is stays."""
+    match value:
+        case Part():
+            fields = [(name, field, getattr(value, name)) for name, field in type(value).model_fields.items()]
+            return {
+                name: _said(content)
+                for name, field, content in fields
+                if name in TAGS or content != field.get_default(call_default_factory=True)
+            }
+        case list() | tuple() if value and isinstance(value[0], Part):
+            return [_said(part) for part in value]
+        case _:
+            return value

@@ -8,8 +8,26 @@ from jobs.spec.values import Part
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?", "-")
 """Cells that stand for a gap, blanks around them ignored."""
+MOST_COLUMNS = 10_000
+"""Of a table."""
 ALL, SOME = 100, 10
 """Up to ALL different values, a profile counts each; of more, only SOME."""
+FEW, TOGETHER = 4, 10_000
+"""All columns count TOGETHER so many values, so that each of many has fewer; FEW different ones are always counted, as
+many as name the parts of a split."""
+LONGEST = 100
+"""Characters of a value that are shown: nothing is decided by them."""
+
+
+def shortened(value: str) -> str:
+    """A value as it is shown."""
+    return value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…"
+
+
+def told(distinct: int, width: int) -> int:
+    """How many of its values are counted for a column, one of `width`."""
+    each = max(1, TOGETHER // width)
+    return distinct if distinct <= min(ALL, max(FEW, each)) else min(SOME, each)
 
 
 class ValueCount(Part):
@@ -39,7 +57,8 @@ class ColumnProfile(Part):
     std: float | None = None
     """ddof 0."""
     top: list[ValueCount] = []
-    """All values up to 100 different ones, so that class counts are exact there; of more, the 10 most frequent."""
+    """All values up to 100 different ones, so that class counts are exact there; of more, the 10 most frequent. Fewer
+    in a table of more than 100 columns; a value of more than 100 characters is cut off."""
     rarest: int | None = None
     """Count of the rarest value."""
 
@@ -60,6 +79,6 @@ class DatasetProfile(Part):
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Of the file's bytes; empty for builtin sets and inline rows."""
 
-    def column(self, name: str) -> ColumnProfile | None:
-        """The column of that name, if there is one."""
-        return next((column for column in self.columns if column.name == name), None)
+    def by_name(self) -> dict[str, ColumnProfile]:
+        """The columns by their names, gathered anew: who looks for many keeps it."""
+        return {column.name: column for column in self.columns}

@@ -7,6 +7,8 @@ from pydantic import Field
 from jobs.spec.values import Part
 
 METADATA_KEY = "signature"
+WIDEST_KEY = "widest"
+"""Also in the metadata: numbers that one row becomes where there are most, in all members together."""
 PIXELS = "pixels"
 """The input of an image model."""
 

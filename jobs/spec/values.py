@@ -15,10 +15,15 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+TAGS = ("kind", "source")
+"""Fields that only say which part it is."""
 Auto = Literal["auto"]
 
+LONGEST_NAME = 200
+"""Characters of the name of a column, and of a class."""
+
 Text = Annotated[str, Strict(), Field(max_length=200)]
-Column = Annotated[str, Strict(), Field(min_length=1, max_length=200)]
+Column = Annotated[str, Strict(), Field(min_length=1, max_length=LONGEST_NAME)]
 Flag = Annotated[bool, Strict()]
 
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-1e30, le=1e30)]

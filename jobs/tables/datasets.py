@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from jobs.db import Parsed
 from jobs.record import Failure
 from jobs.spec.profile import DatasetProfile
-from jobs.tables.base import Table
+from jobs.tables.base import Table, partial
 
 
 class Dataset(Table):
@@ -33,8 +33,12 @@ class Dataset(Table):
     """The next try is not before."""
     error: Mapped[Failure | None] = mapped_column(Parsed(Failure))
     profile: Mapped[DatasetProfile | None] = mapped_column(Parsed(DatasetProfile))
-    preview: Mapped[list[dict[str, JsonValue]]] = mapped_column(sa.JSON, default=list)
+    preview: Mapped[list[dict[str, JsonValue]]] = mapped_column(sa.JSON, default=list, deferred=True)
     """The first rows, as read."""
+    told_bytes: Mapped[int] = mapped_column(default=0)
+    """Of profile and preview."""
+    awaited_at: Mapped[datetime | None]
+    """When it was settled, as long as jobs that waited for it may have to be resolved."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     attempt: Mapped[int] = mapped_column(default=0)
@@ -43,4 +47,8 @@ class Dataset(Table):
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
     lease_until: Mapped[datetime | None]
 
-    __table_args__ = (sa.Index("datasets_by_owner", "owner", "id"), sa.Index("datasets_by_status", "status"))
+    __table_args__ = (
+        sa.Index("datasets_by_owner", "owner", "id", "bytes", "told_bytes"),
+        sa.Index("datasets_in_turn", "status", "owner", "id"),
+        partial("datasets_awaited", "owner", "id", where="awaited_at IS NOT NULL"),
+    )

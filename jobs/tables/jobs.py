@@ -20,8 +20,13 @@ IS_READY = "status = 'queued' AND resolved_spec IS NOT NULL"
 """A job that a worker may take once its time has come. As text: a query finds a partial index only by its words."""
 ELIGIBLE = ("needs_gpu", "not_before", "spec_version")
 """What decides whether a ready job is for this worker and now; in the index, so that others are passed quickly."""
+HEAVY = 16_384
+"""Bytes of a spec from which on it is counted as stored."""
+IS_HEAVY = f"spec_bytes >= {HEAVY}"
 IS_HELD = "lease_owner IS NOT NULL"
 """A job that a worker holds."""
+IS_UNRESOLVED = "resolved_spec IS NULL AND finished_at IS NULL"
+"""A job that waits for a dataset to be read."""
 TERMINAL_KINDS = sa.text(f"kind IN ({', '.join(sorted(repr(status.value) for status in TERMINAL))})")
 
 
@@ -51,6 +56,8 @@ class Job(Table):
 
     attempt: Mapped[int] = mapped_column(default=0)
     """Number of the current attempt, and the fencing token: whoever writes for another attempt changes nothing."""
+    saved_step: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """The latest that was ever saved to go on from."""
     stalled_attempts: Mapped[int] = mapped_column(default=0)
     """Attempts lost since the last checkpoint; too many of them and the job is given up."""
     oom_attempts: Mapped[int] = mapped_column(default=0)
@@ -64,6 +71,8 @@ class Job(Table):
 
     spec_version: Mapped[int]
     spec: Mapped[JobSpec] = mapped_column(Parsed(JobSpec))
+    spec_bytes: Mapped[int] = mapped_column(default=0)
+    """Of `spec` as JSON."""
     spec_hash: Mapped[str] = mapped_column(sa.String(64))
     resolved_spec: Mapped[JobSpec | None] = mapped_column(Parsed(JobSpec))
     """Null while a dataset is being profiled; only then is a queued job not for the taking."""
@@ -92,12 +101,24 @@ class Job(Table):
         partial("jobs_held", "owner", "lease_owner", where=IS_HELD),
         partial("jobs_live", "status", where="finished_at IS NULL"),
         partial("jobs_by_end", "finished_at", where="finished_at IS NOT NULL"),
+        partial("jobs_heavy", "owner", "spec_bytes", where=IS_HEAVY),
         sa.Index("jobs_by_owner", "owner", "id"),
         sa.Index("jobs_by_owner_status", "owner", "status", "id"),
         sa.Index("jobs_by_owner_name", "owner", "name", "id"),
         partial("jobs_by_dataset", "dataset_id", "id", where="dataset_id IS NOT NULL"),
         partial("jobs_by_test_dataset", "test_dataset_id", "id", where="test_dataset_id IS NOT NULL"),
+        partial("jobs_unresolved", "dataset_id", "id", where=IS_UNRESOLVED),
+        partial("jobs_unresolved_by_test", "test_dataset_id", "id", where=IS_UNRESOLVED),
     )
+
+
+class Holding(Table):
+    """What an owner's jobs take together. Jobs that an older version makes or deletes are not told of."""
+
+    __tablename__ = "holdings"
+
+    owner: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    bytes: Mapped[int] = mapped_column(sa.BigInteger)
 
 
 class Attempt(Table):

@@ -45,6 +45,8 @@ class Delivery(Table):
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     """The same in every try, so that a receiver knows a repetition."""
     webhook_id: Mapped[str] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(sa.String(64), server_default="")
+    """The webhook's; empty if an older version wrote the row, for which it is an owner of its own."""
     job_id: Mapped[str | None] = mapped_column(sa.String(40))
     kind: Mapped[str] = mapped_column(sa.String(32))
     payload: Mapped[dict[str, JsonValue]]
@@ -54,6 +56,8 @@ class Delivery(Table):
     tries: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
     """Of the next try, while it is pending; whoever tries moves it ahead first."""
+    taken_until: Mapped[datetime | None]
+    """While somebody tries: when they are given up."""
     answered: Mapped[int | None]
     """HTTP status of the last try."""
     error: Mapped[str | None]
@@ -62,6 +66,9 @@ class Delivery(Table):
 
     __table_args__ = (
         partial("deliveries_due", "due_at", where="status = 'pending'"),
+        partial("deliveries_in_turn", "owner", "due_at", where="status = 'pending'"),
+        partial("deliveries_taken", "owner", where="taken_until IS NOT NULL"),
+        partial("deliveries_tests", "owner", where="status = 'pending' AND kind = 'test'"),
         partial("deliveries_settled", "settled_at", where="settled_at IS NOT NULL"),
         sa.Index("deliveries_by_webhook", "webhook_id", "id"),
     )

@@ -10,7 +10,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobs import datasets, db, ids, imports
-from jobs.allowances import USUAL
 from jobs.artifacts import Artifacts
 from jobs.profiles import builtin
 from jobs.record import Failure
@@ -40,7 +39,7 @@ def settle(database: db.Database, *, ready: bool = True) -> None:
         row = datasets.claim(session, "w", 30)
         assert row is not None
         profile = builtin()["iris"] if ready else None
-        datasets.settle(session, row.id, row.attempt, profile, [{"a": n} for n in range(30)], error, USUAL)
+        datasets.settle(session, row.id, row.attempt, profile, [{"a": n} for n in range(30)], error)
 
 
 def stored(tmp_path: Path) -> list[str]:
@@ -116,8 +115,17 @@ def form(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
         (b"", "text/csv", 422, "data_invalid"),
         (CSV, "image/png", 415, "unsupported_media_type"),
         (CSV, "", 415, "unsupported_media_type"),
+        (CSV, b"\xe9/\xe9", 415, "unsupported_media_type"),
         (form(("file", b"")), "multipart/form-data; boundary=b", 422, "data_invalid"),
         (form(("name", b"x")), "multipart/form-data; boundary=b", 422, "invalid_request"),
+        (
+            form(("name", b"x"), ("name", b"y"), ("file", CSV)),
+            "multipart/form-data; boundary=b",
+            400,
+            "malformed_request",
+        ),
+        (form(("file", CSV), ("other", b"x")), "multipart/form-data; boundary=b", 400, "malformed_request"),
+        (form(("", b"x"), ("file", CSV)), "multipart/form-data; boundary=b", 400, "malformed_request"),
         (form(("file", CSV), ("file", CSV)), "multipart/form-data; boundary=b", 400, "malformed_request"),
         (form(("file", CSV), ("name", b"x" * 2000)), "multipart/form-data; boundary=b", 400, "malformed_request"),
         (form(("file", CSV), end=b"--b"), "multipart/form-data; boundary=b", 400, "malformed_request"),

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from api.routes import events as event_routes
 from jobs import claims, db, events, leases, runlog, store
+from jobs.keys import Caller
 from jobs.record import Usage
 from jobs.states import Status
 
@@ -114,6 +115,23 @@ def test_a_silent_stream_is_kept_alive(
     threading.Timer(1.4, app.state.stopping.set).start()
     answer = client.get(job["links"]["events"], headers={**LIVE, "last-event-id": "2"})
     assert answer.text in (": ping\n\n" * pings for pings in (1, 2, 3))
+
+
+def test_a_silent_stream_looks_more_rarely(
+    client: TestClient, app: FastAPI, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def look(database: db.Database, caller: Caller, job_id: str, after: int) -> list[Any]:
+        looks.append(after)
+        return []
+
+    monkeypatch.setattr(event_routes, "POLL", 0.01)
+    monkeypatch.setattr(event_routes, "REST", 0.3)
+    monkeypatch.setattr(event_routes, "_read", look)
+    threading.Timer(1.5, app.state.stopping.set).start()
+    client.get(submit()["links"]["events"], headers=LIVE)
+    assert 3 < len(looks) < 20
 
 
 def test_a_stream_ends_when_its_job_is_deleted(client: TestClient, database: db.Database, submit: Submit) -> None:

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api import examples
-from jobs import artifacts, claims, datasets, db, files, leases
+from jobs import artifacts, claims, datasets, db, files, leases, unresolved
 from jobs.allowances import USUAL
 from jobs.profiles import builtin
 from jobs.record import Failure, Usage
@@ -79,7 +79,9 @@ def test_a_job_waits_for_the_profile_of_its_dataset(client: TestClient, database
     with database.writing() as session:
         row = datasets.claim(session, "w", 30)
         assert row is not None
-        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None, USUAL)
+        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None)
+    while unresolved.resolve(database, USUAL):
+        continue
     resolved = client.get(f"/v1/jobs/{waiting['id']}").json()
     assert resolved["resolved_spec"]["task"] == "classification"
 
@@ -177,6 +179,20 @@ def test_a_retry_is_a_new_job_and_repeating_it_gives_the_same(
     assert (new["parent"], new["spec"], new["status"]) == (job["id"], job["spec"], "queued")
     assert again == new
     assert new["id"] != job["id"]
+
+
+def test_a_repeated_retry_is_answered_whatever_became_of_the_dataset(
+    client: TestClient, database: db.Database, artifacts: artifacts.Artifacts
+) -> None:
+    dataset = client.post("/v1/datasets", content=b"a,b\n1,2\n", headers={"Content-Type": "text/csv"}).json()
+    spec = {"dataset": {"source": "upload", "id": dataset["id"]}, "target": "b"}
+    job = client.post("/v1/jobs", json=spec).json()
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    new = client.post(f"/v1/jobs/{job['id']}/retry").json()
+    client.post(f"/v1/jobs/{new['id']}/cancel")
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    again = client.post(f"/v1/jobs/{job['id']}/retry")
+    assert (again.status_code, again.json()["id"]) == (202, new["id"])
 
 
 def test_a_job_that_ended_well_is_not_retried(client: TestClient, database: db.Database, submit: Submit) -> None:

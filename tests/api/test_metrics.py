@@ -2,14 +2,18 @@
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from api.routes import metrics
 from jobs import db, history
 from jobs.record import MetricPoint
+from jobs.tables.jobs import Metric
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -77,3 +81,20 @@ def test_json_lines_have_one_point_a_line(client: TestClient, job: dict[str, Any
     assert answer.headers["content-type"].startswith("application/jsonl")
     assert len(points) == 2003
     assert points[-2] == {"name": "val_loss", "step": 1400, "epoch": 2, "value": None, "nonfinite": "nan"}
+
+
+def test_a_long_history_is_never_whole_in_memory(
+    client: TestClient, database: db.Database, job: dict[str, Any]
+) -> None:
+    row = {"job_id": job["id"], "attempt": 1, "name": "lr", "epoch": 1}
+    with database.writing() as session:
+        session.execute(sa.insert(Metric), [{**row, "step": n, "value": n / 7} for n in range(10_000)])
+    with database.reading() as session:
+        wanted = history.series(session, job["id"], ["lr"], None, None)
+    for most, form in ((10, metrics._json), (None, metrics._json), (None, metrics._csv), (None, metrics._lines)):
+        tracemalloc.start()
+        found = ((one.name, history.read(database, one, most)) for one in wanted)
+        longest = max(map(len, form(found)))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (peak < 2_000_000, longest < 200 * history.BATCH) == (True, True)

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -52,6 +55,15 @@ def test_metrics_tell_of_requests_and_of_the_queue(client: TestClient, submit: C
     assert samples["fitd_jobs", (("status", "queued"),)] == samples["fitd_queue_depth", ()] == 1
     assert samples["fitd_jobs", (("status", "cancelled"),)] == 1
     assert 0 <= samples["fitd_queue_oldest_seconds", ()] < 60
+
+
+@pytest.mark.parametrize(
+    "version", ["abc", "1.x", "", pytest.param("1" * 5000, id="5000 digits"), "\xe9", "-1", "1.0.0"]
+)
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_whatever_version_is_accepted_metrics_come(client: TestClient, kind: str, version: str) -> None:
+    answer = client.get("/metrics", headers={b"accept": f"{kind}; version={version}".encode("latin-1")})
+    assert (answer.status_code, "fitd_queue_depth" in answer.text) == (200, True)
 
 
 def test_what_has_ended_is_counted_again_only_after_a_rest(
@@ -101,6 +113,13 @@ def test_every_answer_has_the_headers_of_a_careful_service(client: TestClient) -
         assert headers["referrer-policy"] == "no-referrer"
         assert "default-src" in headers["content-security-policy"]
         assert "access-control-allow-origin" not in headers
+
+
+def test_the_contract_is_written_once(app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock(wraps=app.openapi)
+    monkeypatch.setattr(app, "openapi", made)
+    assert {client.get("/openapi.json").content for _ in range(3)} == {JSONResponse(app.openapi()).body}
+    assert made.call_count == 2
 
 
 def test_the_docs_need_nothing_from_elsewhere_and_no_inline_script(client: TestClient) -> None:

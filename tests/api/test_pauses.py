@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from jobs import claims, datasets, db
+from jobs import claims, datasets, db, unresolved
 from jobs.allowances import USUAL
 from jobs.profiles import builtin
 
@@ -60,7 +60,9 @@ def test_a_job_paused_before_its_dataset_was_read_is_resolved_all_the_same(
     with database.writing() as session:
         row = datasets.claim(session, "w", 30)
         assert row is not None
-        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None, USUAL)
+        datasets.settle(session, row.id, row.attempt, builtin()["wine"], [], None)
+    while unresolved.resolve(database, USUAL):
+        continue
     paused = client.get(here).json()
     assert (paused["status"], paused["resolved_spec"]["task"]) == ("paused", "classification")
     assert client.post(f"{here}/resume").json()["queue"]["position"] == 0

@@ -2,12 +2,15 @@
 
 import hashlib
 import math
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 import torch
@@ -16,7 +19,7 @@ from starlette.testclient import TestClient
 from api import cells, predicting
 from jobs import db, errors, ids
 from jobs.artifacts import Artifacts
-from jobs.spec.signature import ColumnInput, ImageInputs
+from jobs.spec.signature import WIDEST_KEY, ColumnInput, ImageInputs
 from jobs.tables.jobs import File
 from tests.trainer import test_export
 from trainer import data, scores
@@ -205,6 +208,60 @@ def test_large_requests_go_through_the_network_in_parts(
     assert [one["label"] for one in parts["data"]] == [one["label"] for one in whole["data"]]
     found, expected = ([one["probabilities"]["yes"] for one in each["data"]] for each in (parts, whole))
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_rows_go_through_the_network_by_its_widest_layer(
+    table: tuple[Path, data.Data, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs(widened(table[0], 1 << 19), monkeypatch) == [2] * (len(sample()) // 2)
+
+
+def test_a_model_that_does_not_say_how_wide_it_is_is_no_wider_than_its_file(
+    table: tuple[Path, data.Data, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = widened(table[0], None)
+    monkeypatch.setattr(predicting, "NUMBERS_AT_ONCE", len(content) // 4 * 4)
+    assert runs(content, monkeypatch) == [4] * (len(sample()) // 4)
+
+
+def test_a_model_too_wide_for_a_single_row_predicts_nothing(table: tuple[Path, data.Data, torch.Tensor]) -> None:
+    model = predicting.Model(widened(table[0], predicting.WIDEST + 1), threading.Semaphore())
+    with pytest.raises(errors.NoModel, match="A row takes more than this service has for it"):
+        model.predict([{}])
+
+
+@pytest.mark.parametrize(("bound", "rows"), [("MOST_CELLS", 8), ("MOST_ANSWERED", 2 * predicting.NUMBER + 9)])
+def test_a_request_takes_so_many_cells_and_answers_and_no_more(
+    client: TestClient, serve: Serve, table: tuple[Path, data.Data, torch.Tensor], monkeypatch: pytest.MonkeyPatch,
+    bound: str, rows: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(predicting, bound, 2 * rows)
+    url = serve(table[0])
+    assert len(asked(client, url, [{}] * 2)["data"]) == 2
+    answer = client.post(url, json={"rows": [{}] * 3})
+    assert (answer.status_code, answer.json()["code"]) == (422, "rows_invalid")
+    text = "This model has so many columns or classes that it takes 2 rows at a time at most."
+    assert answer.json()["errors"] == [{"pointer": "/rows", "code": "too_long", "detail": text}]
+
+
+def widened(path: Path, widest: int | None) -> bytes:
+    """The model, saying of itself that it is so wide, or nothing."""
+    model = onnx.load(path)
+    kept = [prop for prop in model.metadata_props if prop.key != WIDEST_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    if widest is not None:
+        model.metadata_props.add(key=WIDEST_KEY, value=str(widest))
+    return bytes(model.SerializeToString())
+
+
+def runs(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of each run that the sample rows take."""
+    model = predicting.Model(content, threading.Semaphore())
+    session = Mock(wraps=model._session)
+    monkeypatch.setattr(model, "_session", session)
+    model.predict(sample())
+    return [len(next(iter(call.args[1].values()))) for call in session.run.call_args_list]
 
 
 # The models that are held

@@ -1,13 +1,11 @@
 """Whatever goes wrong is told in one form."""
 
-import sqlite3
-
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from jobs import db
+from jobs import db, engines
 from jobs.tables.every import METADATA
 from tests.api.conftest import WINE
 
@@ -63,12 +61,10 @@ def test_without_its_tables_the_database_is_unavailable(client: TestClient, data
     assert answer.headers["retry-after"] == "2"
 
 
-def test_a_database_that_stays_locked_is_a_503(app: FastAPI, client: TestClient, database: db.Database) -> None:
-    @sa.event.listens_for(database.engine, "connect")
-    def impatient(connection: sqlite3.Connection, record: object) -> None:
-        connection.execute("PRAGMA busy_timeout=50")
-
-    database.engine.dispose()
+def test_a_database_that_stays_locked_is_a_503(
+    client: TestClient, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.05)
     with database.writing() as session:
         session.execute(sa.text("SELECT 1"))
         answer = client.post("/v1/jobs", json=WINE)

@@ -121,6 +121,21 @@ def test_metrics_may_have_a_port_of_their_own(tmp_path: Path) -> None:
         assert "fitd_queue_depth" in httpx2.get(f"http://127.0.0.1:{port}/metrics").text
 
 
+def test_metrics_on_their_own_port_are_not_for_pages_of_other_sites(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1", 0)
+    with server.running(tmp_path, FITD_METRICS_PORT=str(port)):
+        asked: list[dict[str, str]] = [
+            {"host": "evil.example"},
+            {"origin": "https://evil.example"},
+            {"sec-fetch-site": "cross-site"},
+            {"accept": "text/plain; version=abc"},
+            {"host": f"localhost:{port}"},
+        ]
+        answers = [httpx2.get(f"http://127.0.0.1:{port}/metrics", headers=headers) for headers in asked]
+    assert [answer.status_code for answer in answers] == [403, 403, 403, 200, 200]
+    assert ["fitd_queue_depth" in answer.text for answer in answers] == [False, False, False, True, True]
+
+
 def test_only_loopback_is_out_of_reach() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "")] == [False] * 5

@@ -59,7 +59,7 @@ def test_a_drained_worker_is_told_and_told_otherwise(client: TestClient, databas
     claimed(database, "w1")
     seen = [client.post("/v1/workers/w1/drain").json()["status"]]
     with database.writing() as session:
-        asked = workers.beat(session, "w1")
+        asked = workers.beat(session, "w1", [])
         session.execute(sa.update(Job).values(lease_owner=None))
     seen.append(client.post("/v1/workers/w1/drain").json()["status"])
     seen.append(client.post("/v1/workers/w1/resume").json()["status"])

@@ -38,7 +38,9 @@ def settled(here: Place, url: str, policy: Policy) -> Dataset:
         hurry(here.database)
         fetching.fetch_next(here, policy)
     with here.database.reading() as session:
-        return datasets.get(session, "ann", made.id)
+        found = datasets.get(session, "ann", made.id)
+        session.refresh(found, ["preview"])
+        return found
 
 
 def hurry(database: db.Database) -> None:

@@ -22,6 +22,8 @@ class Names:
     def __init__(self, **zone: Sequence[Sequence[str]]) -> None:
         self.zone = {name.replace("_", "."): list(answers) for name, answers in zone.items()}
         self.asked: list[str] = []
+        self.patience = 0.2
+        """Seconds that whoever asks waits for an answer."""
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
 
@@ -54,7 +56,7 @@ class Names:
         labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split("."))
         question = b"\x12\x34" + struct.pack(">HHHHH", 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", A, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.settimeout(0.2)
+            asking.settimeout(self.patience)
             asking.sendto(question, self.socket.getsockname())
             return _addresses(asking.recv(65535), len(question))
 

@@ -2,13 +2,16 @@
 both databases, in few words."""
 
 import gzip
+import json
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from api import faults, strict
 from tests.api.test_bodies import JSON, spec
 from tests.attacks.test_owners import contract
 
@@ -68,6 +71,51 @@ def test_a_body_of_twenty_megabytes_is_not_read_to_its_end(client: TestClient, a
         answer = client.request(*call, content=b'{"x": "' + b"x" * 20_000_000, headers={**JSON, **ann})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
         assert len(answer.content) < SHORT
+
+
+@pytest.mark.parametrize("part", ["[]", "{}", '{"a":[]}'])
+def test_a_body_of_nothing_but_brackets_is_not_parsed(client: TestClient, ann: dict[str, str], part: str) -> None:
+    content = ('{"rows":[' + ",".join([part] * (7_000_000 // (len(part) + 1))) + "]}").encode()
+    detail = "The body has more than 1048576 arrays, or half as many objects; send rows as a file."
+    for call in TAKERS:
+        answer = client.request(*call, content=content, headers={**JSON, **ann})
+        assert (answer.status_code, answer.json()["detail"]) == (400, detail)
+
+
+def test_a_body_of_a_thousand_images_is_parsed() -> None:
+    rows = [{"pixels": [[[0]] * 28] * 28}] * 1000
+    assert strict.parse(json.dumps({"rows": rows}).encode()) == {"rows": rows}
+
+
+MANY = 50_000
+KEYS: dict[str, Any] = dict.fromkeys(map(str, range(MANY)), 0)
+WIDE: dict[str, Any] = dict.fromkeys(map(str, range(9000)), [])
+FLOODS: dict[str, Any] = {
+    "fields": KEYS,
+    "fields of a dataset": {"dataset": KEYS},
+    "fields of layers": {"model": {"kind": "sequential", "layers": [WIDE] * 3}},
+    "names of features": {"features": {"include": [0] * MANY}},
+    "metadata": {"metadata": KEYS},
+    "rows": {"rows": [0] * MANY},
+    "inline rows": {"dataset": {"source": "rows", "rows": [0] * MANY}},
+    "cells of a row": {"rows": [KEYS]},
+    "cells of rows": {"rows": [WIDE] * 3},
+}
+"""Bodies with as many faults as they have bytes for."""
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_body_of_nothing_but_faults_costs_little(
+    client: TestClient, ann: dict[str, str], monkeypatch: pytest.MonkeyPatch, flood: str
+) -> None:
+    gathered = Mock(wraps=faults.of)
+    monkeypatch.setattr(faults, "of", gathered)
+    content = json.dumps(FLOODS[flood]).encode()
+    for call in TAKERS:
+        answer = client.request(*call, content=content, headers={**JSON, **ann})
+        assert answer.status_code in (400, 403, 405, 422)
+        assert len(answer.json().get("errors", [])) <= faults.MOST
+    assert all(len(call.args[0]) <= 2 * strict.MOST_KEYS for call in gathered.call_args_list)
 
 
 @pytest.mark.parametrize("call", TAKERS, ids=" ".join)

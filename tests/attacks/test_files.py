@@ -12,7 +12,7 @@ from worker import children
 PAGE = Path(__file__).resolve().parents[2] / "docs/ingest.md"
 MEMORY = 4 << 30
 SECONDS = 60.0
-HEAVY = ("dictionary_of_2_gib.parquet", "long_words.csv", "one_text_a_million_times.parquet")
+HEAVY = ("dictionary_of_2_gib.parquet", "one_text_a_million_times.parquet")
 """They take gigabytes or seconds before they are stopped."""
 
 

@@ -1,15 +1,20 @@
 """Addresses that lead elsewhere than they seem to, and names that change their meaning: nothing of it is called."""
 
+import threading
+import time
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
+import httpcore2
 import pytest
 from starlette.testclient import TestClient
 
-from tests.attacks.calls import CSV, INNER, INSIDE, OUTSIDE, WAYS, Contexts, Rules, outcome
+from tests.attacks.calls import CSV, DENIED, INNER, INSIDE, OUTSIDE, WAYS, Contexts, Rules, outcome
 from tests.attacks.hostile import GARBAGE, SILENT, names
 from tests.worker.receivers import Act, receiving, status
 from worker import outbound
-from worker.outbound import Policy
+from worker.outbound import OutboundError, Policy
 from worker.place import Place
 
 # What is no address is refused at once
@@ -97,21 +102,30 @@ HOSTS = {
 }
 
 
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Connections that were tried, wherever to; none comes about."""
+    tried = Mock(side_effect=httpcore2.ConnectError)
+    monkeypatch.setattr(httpcore2.SyncBackend, "connect_tcp", tried)
+    return tried
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("attack", HOSTS)
-def test_no_way_to_write_an_inner_address_leads_there(here: Place, attack: str, way: str) -> None:
+def test_no_way_to_write_an_inner_address_leads_there(here: Place, dialled: Mock, attack: str, way: str) -> None:
     with receiving(status(200, CSV)) as inner:
         policy = Policy(ports={inner.port}, seconds=1)
         for url in (f"https://{HOSTS[attack]}:{inner.port}/", f"http://{HOSTS[attack]}:{inner.port}/"):
             assert outcome(here, way, url, policy) == INNER[way]
-    assert inner.callers == 0
+    assert (inner.callers, dialled.call_args_list) == (0, [])
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("port", [1, 21, 22, 25, 53, 110, 2375, 3306, 5432, 6379, 8333, 9200, 11211, 65535])
-def test_only_the_ports_of_the_web_are_called(here: Place, port: int, way: str) -> None:
+def test_only_the_ports_of_the_web_are_called(here: Place, dialled: Mock, port: int, way: str) -> None:
     policy = Policy(resolve=lambda host, port: ["93.184.215.14"])
     assert outcome(here, way, f"https://good.example:{port}/", policy) == INNER[way]
+    assert dialled.call_args_list == []
 
 
 NAMES: dict[str, Any] = {
@@ -136,12 +150,34 @@ NAMES: dict[str, Any] = {
 def test_a_name_that_means_an_inner_address_is_not_called(here: Place, rules: Rules, attack: str, way: str) -> None:
     with (
         names(good_example=NAMES[attack]) as server,
-        receiving(status(200, CSV), host=INSIDE) as inner,
-        receiving(status(200, CSV), port=inner.port) as outer,
+        receiving(status(200, CSV)) as outer,
+        receiving(status(200, CSV), host=INSIDE, port=outer.port) as inner,
     ):
         assert outcome(here, way, f"https://good.example:{inner.port}/", rules(server, inner)) == INNER[way]
         assert len(server.asked) == 1
     assert (inner.callers, outer.callers) == (0, 0)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_server_that_does_not_answer_is_not_waited_for(here: Place, rules: Rules, way: str) -> None:
+    with names(good_example=[SILENT]) as server, receiving(status(200, CSV)) as outer:
+        server.patience = 5.0
+        policy = replace(rules(server, outer), seconds=0.2)
+        began = time.monotonic()
+        assert outcome(here, way, f"https://good.example:{outer.port}/", policy) == {**INNER, "webhook": "timeout"}[way]
+    assert time.monotonic() - began < 4
+
+
+def test_silent_name_servers_get_no_more_threads_than_there_are_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbound, "LOOKUPS", threading.BoundedSemaphore(2))
+    with names(good_example=[SILENT], other_example=[[OUTSIDE]]) as server:
+        server.patience = 0.5
+        policy = Policy(resolve=server.look_up, denied=DENIED)
+        for name in ("good", "good", "good", "other"):
+            with pytest.raises(OutboundError, match="timeout"):
+                policy.addresses("https", f"{name}.example", 443, 0.05)
+        assert policy.addresses("https", "other.example", 443) == [OUTSIDE]
+        assert server.asked == ["good.example", "good.example", "other.example"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -194,8 +230,9 @@ REDIRECTS = {
 }
 
 
-def moved(to: str, port: int) -> Act:
-    return status(302, Location=to.format(port=port))
+def moved(to: str) -> Act:
+    """Sends on to the same port of another address."""
+    return lambda handler: status(302, Location=to.format(port=handler.server.port))(handler)
 
 
 @pytest.mark.parametrize("attack", REDIRECTS)
@@ -204,10 +241,8 @@ def test_a_redirect_leads_nowhere_where_the_first_address_may_not(
 ) -> None:
     with (
         names(good_example=[[OUTSIDE]], inner_example=[[INSIDE]]) as server,
-        receiving(status(200, CSV), host=INSIDE) as inner,
-        receiving(
-            status(302, Location=REDIRECTS[attack].format(port=inner.port)), port=inner.port, tls=tls[0]
-        ) as outer,
+        receiving(moved(REDIRECTS[attack]), tls=tls[0]) as outer,
+        receiving(status(200, CSV), host=INSIDE, port=outer.port) as inner,
     ):
         url = f"https://good.example:{outer.port}/"
         assert outcome(here, "import", url, rules(server, outer)) == "fetch_failed"
@@ -217,7 +252,7 @@ def test_a_redirect_leads_nowhere_where_the_first_address_may_not(
 
 @pytest.mark.parametrize("location", ["/", "", "?more"])
 def test_redirects_in_a_circle_end(here: Place, rules: Rules, tls: Contexts, location: str) -> None:
-    with names(good_example=[[OUTSIDE]]) as server, receiving(moved(location, 0), tls=tls[0]) as outer:
+    with names(good_example=[[OUTSIDE]]) as server, receiving(moved(location), tls=tls[0]) as outer:
         assert outcome(here, "import", f"https://good.example:{outer.port}/", rules(server, outer)) == "fetch_failed"
     assert len(outer.seen) == outbound.HOPS + 1
 

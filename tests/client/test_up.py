@@ -54,6 +54,7 @@ def test_a_killed_worker_is_started_again_and_ctrl_c_stops_all_in_order(up: subp
     assert not any(map(alive, after.values()))
 
 
+@pytest.mark.slow
 def test_a_second_stack_on_the_same_folder_is_refused_and_a_killed_one_leaves_nothing(
     up: subprocess.Popen[str], tmp_path: Path
 ) -> None:

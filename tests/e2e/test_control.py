@@ -9,6 +9,8 @@ from client.errors import ApiError
 from client.sdk import Client
 from tests.fleet import Fleet, digits, until
 
+pytestmark = pytest.mark.xdist_group("e2e")
+
 ENDLESS = digits(epochs=100_000)
 
 
@@ -74,6 +76,7 @@ def test_a_drained_worker_hands_its_job_back_and_takes_it_again(service: Fleet) 
     client.wait(job.id, timeout=15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early", [0.0, 0.5])
 def test_a_worker_that_is_stopped_while_it_starts_ends_in_order(service: Fleet, early: float) -> None:
     service.stop("worker")

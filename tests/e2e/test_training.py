@@ -14,6 +14,8 @@ from client.sdk import Client
 from tests.fleet import digits
 from tests.worker.receivers import receiving, status
 
+pytestmark = pytest.mark.xdist_group("e2e")
+
 CSV = "colour,size,price\n" + "".join(
     f"{'red' if n % 3 else 'blue'},{n % 17},{n % 17 * 2 + n % 3}\n" for n in range(300)
 )

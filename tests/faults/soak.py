@@ -32,6 +32,7 @@ from tests.faults.invariants import Outcome, References
 from tests.faults.storm import Fault, Storm, plan
 from tests.fleet import Fleet, digits
 from tests.servers import made
+from tests.worker.receivers import receiving, status
 
 SPECS: Mapping[str, Mapping[str, Any]] = {
     "mlp": digits(epochs=300),
@@ -47,11 +48,15 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
     "turned": digits(epochs=60, augment=[{"kind": "rotate"}, {"kind": "crop", "pixels": 1}]),
 }
 """Runs of about two seconds each on a core of their own."""
-PARTS = {"FITD_STALL_SECONDS": "30"}
-"""More than a child needs to start on a machine that is busy."""
+PARTS = {
+    "FITD_STALL_SECONDS": "30",  # more than a child needs to start on a machine that is busy
+    "FITD_PRIVATE_NETWORKS": "127.0.0.0/8",  # where the receiver of webhooks is
+}
 WORKERS = ("worker", "worker2", "worker3")
 AFTERWARDS = 1800.0
 """Seconds in which all jobs must have ended once nothing disturbs them."""
+DEAF = 10
+"""Messages of webhooks that the receiver refuses before it hears any."""
 CALM = 0.08
 """Share of the time, at its end, in which no new job comes."""
 
@@ -111,9 +116,14 @@ def main() -> int:
     if options.write:
         pages.renew(options.write, "To be measured.", f"soak {options.database}")  # or fails now, not at the end
     folder = Path(tempfile.mkdtemp(prefix="fitd-soak-"))
-    with options.log.open("w") as log, served(folder, options.database) as fleet:
-        soak, seconds = weather(fleet, log, options)
-        result = tally.of(fleet, soak.accepted, soak.storm, soak.open(), soak.refused, len(SPECS))
+    deaf = [status(503)] * DEAF
+    with (
+        options.log.open("w") as log,
+        receiving(*deaf, status(200)) as receiver,
+        served(folder, options.database) as fleet,
+    ):
+        soak, seconds = weather(fleet, log, options, receiver.url)
+        result = tally.of(fleet, soak.accepted, soak.storm, soak.open(), soak.refused, len(SPECS), receiver)
     text = tally.report(result, soak.storm, soak.kinds, soak.repeated, seconds)
     command = " ".join(["python -m tests.faults.soak", *sys.argv[1:]])
     Console().print(f"{command}\n\n{text}", soft_wrap=True, markup=False, highlight=False)
@@ -146,14 +156,16 @@ def _running(fleet: Fleet) -> Iterator[Fleet]:
         fleet.close()
 
 
-def weather(fleet: Fleet, log: Any, options: argparse.Namespace) -> tuple[Soak, float]:
-    """Peace for the references, the storm, and calm until all jobs have ended; answers how long that took."""
+def weather(fleet: Fleet, log: Any, options: argparse.Namespace, hook: str) -> tuple[Soak, float]:
+    """Peace for the references, the storm, and calm until all jobs have ended; answers how long that took. `hook` is
+    told of every end from the storm on."""
     references = References(fleet)
     soak = Soak(fleet, Storm(fleet, log), {name: references.of(spec) for name, spec in SPECS.items()})
+    fleet.client.webhooks.create(hook)
     for name in WORKERS[1:]:
         fleet.start(name)
     began, stopped = time.monotonic(), threading.Event()
-    supervisor = threading.Thread(target=supervise, args=(fleet, stopped))
+    supervisor = threading.Thread(target=supervise, args=(soak.storm, stopped))
     supervisor.start()
     try:
         brew(soak, options, began)
@@ -163,12 +175,13 @@ def weather(fleet: Fleet, log: Any, options: argparse.Namespace) -> tuple[Soak, 
         supervisor.join()
 
 
-def supervise(fleet: Fleet, stopped: threading.Event) -> None:
-    """Starts again what has died, a second later."""
+def supervise(storm: Storm, stopped: threading.Event) -> None:
+    """Starts again what has died, a second later, with the failpoints that are planned for it."""
+    fleet = storm.fleet
     while not stopped.wait(0.5):
         for name in [name for name in fleet.parts if not fleet.is_alive(name)]:
             time.sleep(1)
-            fleet.start(name)
+            fleet.start(name, **storm.planned.pop(name, {}))
 
 
 def brew(soak: Soak, options: argparse.Namespace, began: float) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,14 @@ from tests.fleet import Fleet
 
 EVERY = 6.0
 """Seconds between two faults, on average."""
+PLANS = [
+    *(f"checkpoint.{place}:kill:5" for place in ("written", "synced", "renamed")),
+    *(f"{place}:kill:3" for place in ("file.put", "file.stored", "file.committed", "claim.committed")),
+    *(f"finish.{place}:kill:2" for place in ("begun", "committed")),
+    *(f"{place}:eio:4" for place in ("checkpoint.written", "file.put")),
+    *(f"{place}:sleep6:4" for place in ("checkpoint.written", "file.put")),
+]
+"""What a worker, or a child of it, meets once."""
 LONGEST = 10.0
 """Seconds that a freeze, a lock, a pause or a drain lasts at most: more than two leases."""
 
@@ -68,6 +77,8 @@ class Storm:
     """Jobs whose end somebody has asked for."""
     hits: list[Hit] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    planned: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Environments of parts that are about to be started again."""
     over: threading.Event = field(default_factory=threading.Event)
     """Ends whatever lasts."""
 
@@ -83,10 +94,14 @@ class Storm:
 
     # --- whom
 
-    def worker(self, pick: float) -> int:
+    def worker(self, pick: float) -> str:
         """One that runs."""
         names = sorted(name for name in self.fleet.parts if name.startswith("worker") and self.fleet.is_alive(name))
-        return self.fleet.parts[chosen(names, pick)].pid
+        return str(chosen(names, pick))
+
+    def worker_pid(self, pick: float) -> int:
+        """Of one that runs."""
+        return self.fleet.parts[self.worker(pick)].pid
 
     def children(self, worker: int) -> list[int]:
         """Of one worker: the fork server stands between."""
@@ -153,12 +168,31 @@ def _kill(name: str) -> Callable[[Storm, Fault], str]:
 
 def _end_worker(number: signal.Signals) -> Callable[[Storm, Fault], str]:
     def end(storm: Storm, fault: Fault) -> str:
-        worker = storm.worker(fault.pick)
+        worker = storm.worker_pid(fault.pick)
         storm.hurt(worker)
         os.kill(worker, number)
         return f"worker {worker}"
 
     return end
+
+
+def _plant(storm: Storm, fault: Fault) -> str:
+    """A worker is restarted, and fails once at a place of its own."""
+    name, plan = storm.worker(fault.pick), chosen(PLANS, fault.length / LONGEST % 1)
+    folder = tempfile.mkdtemp(dir=storm.fleet.folder)  # visits are counted over the worker and its children
+    storm.planned[name] = {"FITD_FAIL": plan, "FITD_FAIL_DIR": folder}
+    storm.hurt(storm.fleet.parts[name].pid)
+    storm.fleet.parts[name].terminate()
+    return f"{name} {plan}"
+
+
+def _fill_broker(storm: Storm, fault: Fault) -> str:
+    """It takes no message for a while; one that is killed meanwhile comes back as it was."""
+    with storm.fleet.broker() as broker:
+        broker.config_set("maxmemory", "1mb")
+        storm.over.wait(fault.length)
+        broker.config_set("maxmemory", "0")
+    return "broker"
 
 
 def _kill_child(storm: Storm, fault: Fault) -> str:
@@ -170,7 +204,7 @@ def _kill_child(storm: Storm, fault: Fault) -> str:
 
 def _freeze_worker(storm: Storm, fault: Fault) -> str:
     """With its children, or, every other time, without."""
-    worker = storm.worker(fault.pick)
+    worker = storm.worker_pid(fault.pick)
     storm.hurt(worker)
     return storm.freeze(fault.length, worker, *(storm.children(worker) if fault.length < LONGEST / 2 else ()))
 
@@ -275,6 +309,7 @@ KINDS: dict[str, tuple[int, Callable[[Storm, Fault], str]]] = {
     "worker restarted": (2, _end_worker(signal.SIGTERM)),
     "worker frozen": (2, _freeze_worker),
     "worker drained": (1, _drain),
+    "worker with a failpoint": (2, _plant),
     "child killed": (3, _kill_child),
     "child frozen": (2, _freeze_child),
     "api killed": (2, _kill("api")),
@@ -283,6 +318,7 @@ KINDS: dict[str, tuple[int, Callable[[Storm, Fault], str]]] = {
     "broker killed": (2, _kill("broker")),
     "broker frozen": (1, _freeze("broker")),
     "broker flushed": (1, _flush),
+    "broker full": (1, _fill_broker),
     "messages forged": (1, _forge),
     "checkpoint damaged": (2, _damage),
     "job cancelled": (1, _cancel),

@@ -1,9 +1,11 @@
 """What a storm came to: promises broken, and figures."""
 
+import json
 import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -11,17 +13,20 @@ import sqlalchemy as sa
 from bench import pages
 from client import errors
 from client.answers import Attempt, Job
-from jobs import artifacts, db
+from jobs import artifacts, db, deliveries
 from jobs.tables import jobs as tables
 from tests.faults.invariants import Outcome, violations
 from tests.faults.storm import Storm
-from tests.fleet import Fleet
+from tests.fleet import Fleet, until
+from tests.worker.receivers import Receiver
 from worker import place, scratch
 
 LOST_IN_A_ROW = 3
 """Attempts without a checkpoint between them after which a job may be given up."""
 KEPT = frozenset({"drained", "paused", "succeeded", "cancelled"})
 """Ends of an attempt that count as nobody's loss."""
+TOLD_WITHIN = 3 * deliveries.LEASE
+"""Seconds in which all messages are there: whoever sent one may have died."""
 FAULTS_OF_OURS = ("supervision_failed", "reconciler_failed", "heartbeat_failed", "request_failed", "files_failed")
 """Lines of a log that speak of something unforeseen."""
 
@@ -36,6 +41,10 @@ class Result:
     """Seconds from a fault to the next attempt of a job that it hit."""
     exact: int
     unforeseen: Mapping[str, int]
+    messages: int
+    """That a webhook was told."""
+    requests: int
+    """In which it was told them."""
 
 
 def of(
@@ -45,8 +54,10 @@ def of(
     left: Sequence[str],
     refused: Sequence[str],
     others: int,
+    receiver: Receiver,
 ) -> Result:
-    """Looks at everything; `left` are the jobs that have not ended, and `others` more were run in peace."""
+    """Looks at everything; `left` are the jobs that have not ended, `others` more were run in peace, and the receiver
+    is to have heard of each end."""
     ended = {job_id: outcome for job_id, outcome in accepted.items() if job_id not in left}
     jobs = [fleet.client.job(job_id) for job_id in ended]
     tidy(fleet)
@@ -54,10 +65,12 @@ def of(
     broken += [fault for job in jobs for fault in _of_end(job, storm.cancelled)]
     if (count := made(fleet)) != len(accepted) + others:
         broken.append(f"{count} jobs are on record, and {len(accepted) + others} were accepted")
+    broken += untold(jobs, receiver)
     unlike = {fault.split(":")[0] for fault in broken}
     exact = sum(job.status == "succeeded" and job.id not in unlike for job in jobs)
     waits = [wait for job in jobs for wait in _waits(job, storm)]
-    return Result(jobs, broken, waits, exact, unforeseen(fleet))
+    messages = sum(map(len, told(receiver).values()))
+    return Result(jobs, broken, waits, exact, unforeseen(fleet), messages, len(receiver.seen))
 
 
 def _checked(fleet: Fleet, ended: Mapping[str, Outcome | None]) -> list[str]:
@@ -74,6 +87,26 @@ def tidy(fleet: Fleet) -> None:
     database = db.connect(fleet.settings.database)
     scratch.clear_attempts(place.Place(fleet.settings, database, artifacts.connect(fleet.settings.artifacts)))
     database.engine.dispose()
+
+
+def untold(jobs: Sequence[Job], receiver: Receiver) -> Iterator[str]:
+    """Jobs whose end was told by no message, or by more than one, however often each was sent."""
+    wanted = {job.id: {f"job.{job.status}"} for job in jobs}
+    with suppress(AssertionError):
+        until(lambda: wanted.keys() <= told(receiver).keys(), TOLD_WITHIN)
+    for job_id, kinds in wanted.items():
+        messages = told(receiver).get(job_id, {})
+        if len(messages) != 1 or set(messages.values()) != kinds:
+            yield f"{job_id}: webhooks were told {sorted(messages.values())} and not once {kinds}"
+
+
+def told(receiver: Receiver) -> dict[str, dict[str, str]]:
+    """What arrived, by job and message."""
+    found: dict[str, dict[str, str]] = {}
+    for request in list(receiver.seen):
+        message = json.loads(request.body)
+        found.setdefault(message["data"]["id"], {})[request.headers["webhook-id"]] = message["type"]
+    return found
 
 
 def made(fleet: Fleet) -> int:
@@ -137,6 +170,7 @@ def report(result: Result, storm: Storm, kinds: Mapping[str, str], repeated: int
         "succeeded jobs equal to the undisturbed run, bit for bit": f"{result.exact} of {succeeded}",
         "seconds from a fault to the next attempt of a job it hit": f"median {statistics.median(waits):.1f}, "
         f"90 % {waits[int(0.9 * (len(waits) - 1))]:.1f}, most {waits[-1]:.1f}, of {len(result.waits)}",
+        "messages to a webhook, one for each end": f"{result.messages} in {result.requests} requests",
         "unforeseen, in the logs": counted(result.unforeseen) or "nothing",
         "violations": f"{len(result.violations)}",
     }

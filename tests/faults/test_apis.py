@@ -54,7 +54,9 @@ def loitering(url: str, idle: int, slow: int) -> Iterator[None]:
 
 def test_row_28_ten_times_too_much_is_refused_in_order(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        running = stack.enter_context(server.running(tmp_path, FITD_MAX_REQUESTS="4"))
+        running = stack.enter_context(
+            server.running(tmp_path, FITD_MAX_REQUESTS="4", FITD_MAX_CONNECTIONS_PER_ADDRESS="0")
+        )
         stack.enter_context(loitering(running.url, idle=900, slow=100))
         client = stack.enter_context(httpx2.Client(base_url=running.url, timeout=30))
         crowd = stack.enter_context(ThreadPoolExecutor(40))

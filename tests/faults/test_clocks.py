@@ -8,6 +8,7 @@ import pytest
 
 from client.answers import Job
 from tests.faults.conftest import Accepted
+from tests.faults.runs import exits
 from tests.fleet import Fleet, digits, until
 
 LASTING = digits(epochs=1500)
@@ -94,5 +95,5 @@ def test_row_25_a_clock_that_jumps_ends_no_lease_and_prolongs_none(
     until(lambda: sorted(attempts(fleet, jobs)) == [1, 2])
     accepted.check()
     lost = jobs[holders.index(killed == "worker2")]
-    exits = {job.id: [attempt.exit for attempt in fleet.client.job(job.id).attempts] for job in jobs}
-    assert exits == {job.id: ["lease_expired"] * (job.id == lost.id) + ["succeeded"] for job in jobs}
+    ends = {job.id: exits(fleet, job) for job in jobs}
+    assert ends == {job.id: ["lease_expired"] * (job.id == lost.id) + ["succeeded"] for job in jobs}

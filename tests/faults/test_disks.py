@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from client.answers import Job
 from jobs import artifacts
 from tests.faults.conftest import LONG, SHORT, Accepted
 from tests.faults.invariants import References
+from tests.faults.runs import exits, saved
 from tests.fleet import Fleet, until
 from tests.servers import made
 
@@ -64,14 +64,6 @@ def upload(fleet: Fleet, size: int) -> int:
     return httpx2.post(f"{fleet.url}/v1/datasets", content=content, headers={"Content-Type": "text/csv"}).status_code
 
 
-def exits(fleet: Fleet, job: Job) -> list[str | None]:
-    return [attempt.exit for attempt in fleet.client.job(job.id).attempts]
-
-
-def saved(fleet: Fleet, job: Job) -> bool:
-    return any(file.resumable for file in fleet.client.checkpoints(job.id))
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def narrow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A fleet whose files, not its database, are on a disk of 64 MiB."""
@@ -104,7 +96,7 @@ def test_row_18_runs_meet_the_end_of_the_disk_and_go_on_when_there_is_room(narro
 
 def test_row_18_an_upload_that_fills_the_disk_leaves_nothing(narrow: Fleet) -> None:
     ballast = fill(narrow.settings.data_dir, LEAST + MIB)
-    assert upload(narrow, 16 * MIB) == 503
+    assert upload(narrow, 16 * MIB) in (503, 507)  # on its way, or at once if others have written since
     assert list(artifacts.connect(narrow.settings.artifacts).entries("uploads")) == []
     ballast.unlink()
     assert upload(narrow, 16 * MIB) == 201

@@ -9,13 +9,14 @@ import pytest
 
 from client.answers import Job
 from client.errors import ApiError
-from tests.faults.conftest import Accepted
+from tests.faults.conftest import Accepted, Measured
+from tests.faults.runs import exits
 from tests.fleet import Fleet, digits, until
 
 MIDDLE = digits(epochs=300)
 ENDLESS = digits(epochs=1500)
 KILLS = 10
-LATEST = 10.0
+GONE = 10.0
 """Seconds in which a child is gone: it is told politely first."""
 
 
@@ -43,7 +44,7 @@ def is_at_its_end(fleet: Fleet, job: Job) -> bool:
     return now.is_terminal or (now.progress is not None and now.progress.step == now.progress.steps)
 
 
-def test_row_24_a_run_cancelled_at_any_moment_ends_once(fleet: Fleet, accepted: Accepted) -> None:
+def test_row_24_a_run_cancelled_at_any_moment_ends_once(fleet: Fleet, accepted: Accepted, measured: Measured) -> None:
     rng, times = random.Random(24), []
     accepted.expect(MIDDLE)
     for number in range(8):
@@ -54,7 +55,21 @@ def test_row_24_a_run_cancelled_at_any_moment_ends_once(fleet: Fleet, accepted: 
     ends = [fleet.client.job(id).status for id in accepted]
     assert set(ends) <= {"cancelled", "succeeded"}
     assert "cancelled" in ends
-    assert max(times) < LATEST, f"median {statistics.median(times):.2f} s, most {max(times):.2f} s"
+    measured("from the call until all is gone, median", statistics.median(times), 1)
+    measured("the same, most", max(times), GONE)
+
+
+@pytest.mark.slow
+def test_row_24_a_run_that_is_paused_goes_on_to_the_same_bits(fleet: Fleet, accepted: Accepted) -> None:
+    rng, job = random.Random(5), accepted.submit(ENDLESS)
+    for attempt in (1, 2, 3):
+        until(lambda: fleet.client.job(job.id).attempt == attempt)  # noqa: B023
+        time.sleep(rng.uniform(0, 2))
+        fleet.client.pause(job.id)
+        until(lambda: fleet.client.job(job.id).status == "paused")
+        fleet.client.resume(job.id)
+    accepted.check()
+    assert exits(fleet, job) == ["paused"] * 3 + ["succeeded"]
 
 
 @pytest.mark.slow
@@ -66,8 +81,7 @@ def test_row_1_ten_workers_killed_in_one_run_leave_the_same_weights(fleet: Fleet
         fleet.kill("worker")
         fleet.start("worker")
     accepted.check(300)
-    exits = [attempt.exit for attempt in fleet.client.job(job.id).attempts]
-    assert exits == ["lease_expired"] * KILLS + ["succeeded"]
+    assert exits(fleet, job) == ["lease_expired"] * KILLS + ["succeeded"]
 
 
 def progressed(fleet: Fleet, job: Job, attempt: int, reached: int) -> int:

@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs import claims, db, events, leases, profiles, rules, store
-from jobs.record import Failure, Progress, Usage
+from jobs import claims, db, events, history, leases, profiles, rules, store
+from jobs.record import Failure, MetricPoint, Progress, Usage
 from jobs.spec.job import JobSpec
 from jobs.states import Status
 from jobs.tables.every import METADATA
-from jobs.tables.jobs import File, Job
+from jobs.tables.jobs import File, Holding, Job
 
 ROWS: list[dict[str, Any]] = [{"x": float(row), "y": "ab"[row % 2]} for row in range(40)]
 SPEC = JobSpec.model_validate({"dataset": {"source": "rows", "rows": ROWS}, "target": "y"})
@@ -70,11 +70,25 @@ def kinds(database: db.Database, job: Job) -> Sequence[str]:
         return [event.kind for event in events.page(session, job.id, 0, 1000)]
 
 
+def metrics(database: db.Database, job_id: str, *asked: Any) -> dict[str, list[MetricPoint]]:
+    """A job's points by metric; `asked` are names, the first step and the last."""
+    with database.reading() as session:
+        wanted = history.series(session, job_id, *(asked or (None, None, None)))
+    return {
+        one.name: [
+            MetricPoint.model_validate({"name": one.name, **point._asdict()})
+            for batch in history.read(database, one, None)
+            for point in batch
+        ]
+        for one in wanted
+    }
+
+
 def counts(database: db.Database) -> dict[str, int]:
-    """Rows of every table that has any."""
+    """Rows of every table that has any, but for what is counted of owners."""
     with database.reading() as session:
         sizes = {
             table.name: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
             for table in METADATA.sorted_tables
         }
-    return {name: size for name, size in sizes.items() if size}
+    return {name: size for name, size in sizes.items() if size and name != Holding.__tablename__}

@@ -1,15 +1,12 @@
 """Which job a worker gets, and that no other gets it."""
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import sqlalchemy as sa
 
 from jobs import claims, db, store
 from jobs.tables.jobs import Job
 
-from .samples import RESOLVED, SPEC, claimed, created, found, running
+from .samples import claimed, created, found, running
 
 
 def test_an_empty_queue_gives_nothing(database: db.Database) -> None:
@@ -31,23 +28,6 @@ def test_a_job_that_is_not_for_now_is_left_alone(database: db.Database, column: 
         later = {"spec_version": 99, "not_before": db.now(60)}[column]
         session.execute(sa.update(Job).values({column: later}))
         assert claims.claim(session, "w1", 30) is None
-
-
-def test_no_job_is_claimed_twice_however_many_workers_there_are(database: db.Database) -> None:
-    with database.writing() as session:
-        jobs = [store.create(session, "ann", SPEC, RESOLVED).id for _ in range(200)]
-
-    def work(worker: int) -> list[str]:
-        taken: list[str] = []
-        while True:
-            with database.writing() as session:
-                if (job := claims.claim(session, f"w{worker}", 30)) is None:
-                    return taken
-                taken.append(job.id)
-
-    with ThreadPoolExecutor(8) as threads:
-        taken = Counter(job for share in threads.map(work, range(8)) for job in share)
-    assert taken == Counter(jobs)
 
 
 def test_owners_take_turns_at_equal_priority(database: db.Database) -> None:

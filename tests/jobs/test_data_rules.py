@@ -1,12 +1,15 @@
 """Rules about scalers, embeddings, augmentation and rare classes."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from jobs import estimate
+from jobs import errors, estimate, rules
+from jobs.spec.data import Features
+from jobs.spec.profile import DatasetProfile
 
-from .specs import CLASSES, PICTURES, TWO, faults, labels, notices, number, resolve, table
+from .specs import CLASSES, PICTURES, TWO, faults, labels, notices, number, resolve, spec, table
 
 RARE = table(number("x"), number("t"), labels("part", {"train": 900, "test": 100}), labels("y", {"a": 998, "b": 2}))
 COLOURS = labels("c", {f"colour {i}": 10 for i in range(100)}, missing=3)
@@ -84,3 +87,30 @@ def test_noise_and_mixup_are_for_both(kind: str) -> None:
 )
 def test_what_cannot_be_augmented_is_a_fault(changes: dict[str, Any], fault: tuple[str, str]) -> None:
     assert faults(**changes) == [fault]
+
+
+class Walked(list[Any]):
+    """Says how often it is gone through."""
+
+    def __init__(self, items: Any) -> None:
+        super().__init__(items)
+        self.walks = 0
+
+    def __iter__(self) -> Any:
+        self.walks += 1
+        return super().__iter__()
+
+    def __contains__(self, item: object) -> bool:
+        self.walks += 1
+        return super().__contains__(item)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_columns_and_names_are_gone_through_a_few_times_however_many_there_are(known: bool) -> None:
+    names = Walked([f"x{n}" if known else f"absent {n}" for n in range(500)])
+    columns = Walked([*(number(f"x{n}") for n in range(500)), CLASSES])
+    profile = DatasetProfile.model_construct(layout="table", rows=1000, columns=columns)
+    asked = spec().model_copy(update={"features": Features.model_construct(include=names)})
+    with nullcontext() if known else pytest.raises(errors.SpecInvalid):
+        rules.resolve(asked, profile, profile)
+    assert max(columns.walks, names.walks) < 12

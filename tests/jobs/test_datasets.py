@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from jobs import datasets, db, errors, profiles, store
+from jobs import datasets, db, errors, profiles, quotas, store, unresolved
 from jobs.allowances import USUAL
 from jobs.record import Failure
 from jobs.spec.job import JobSpec
@@ -33,12 +33,20 @@ def read(database: db.Database, verdict: DatasetProfile | Failure = PROFILE) -> 
         dataset = datasets.claim(session, "w1", 30)
     assert dataset is not None
     with database.writing() as session:
-        return settled(session, dataset, verdict)
+        mine = settled(session, dataset, verdict)
+    resolve(database)
+    return mine
+
+
+def resolve(database: db.Database) -> None:
+    """All jobs that can be."""
+    while unresolved.resolve(database, USUAL):
+        continue
 
 
 def settled(session: sa.orm.Session, dataset: Dataset, verdict: DatasetProfile | Failure = PROFILE) -> bool:
     profile, error = (verdict, None) if isinstance(verdict, DatasetProfile) else (None, verdict)
-    return datasets.settle(session, dataset.id, dataset.attempt, profile, [{"x": 1.5}] if profile else [], error, USUAL)
+    return datasets.settle(session, dataset.id, dataset.attempt, profile, [{"x": 1.5}] if profile else [], error)
 
 
 def spec(*chosen: Dataset, target: str = "y") -> JobSpec:
@@ -55,7 +63,9 @@ def submitted(database: db.Database, wanted: JobSpec) -> Job:
 
 def now(database: db.Database, dataset: Dataset) -> Dataset:
     with database.reading() as session:
-        return datasets.get(session, dataset.owner, dataset.id)
+        found = datasets.get(session, dataset.owner, dataset.id)
+        session.refresh(found, ["preview"])
+        return found
 
 
 def test_a_new_dataset_waits_for_a_reader(database: db.Database) -> None:
@@ -69,14 +79,14 @@ def test_another_owners_dataset_is_not_there(database: db.Database) -> None:
         for act in (datasets.get, datasets.delete):
             with pytest.raises(errors.NotFound):
                 act(session, "bob", dataset.id)
-        assert datasets.page(session, "bob", None, 10) == []
+        assert datasets.page(session, "bob", None, 10).rows == []
 
 
 def test_pages_are_newest_first(database: db.Database) -> None:
     ids = sorted((uploaded(database).id for _ in range(4)), reverse=True)
     with database.reading() as session:
-        first = [dataset.id for dataset in datasets.page(session, "ann", None, 3)]
-        second = [dataset.id for dataset in datasets.page(session, "ann", first[-1], 3)]
+        first = [dataset.id for dataset in datasets.page(session, "ann", None, 3).rows]
+        second = [dataset.id for dataset in datasets.page(session, "ann", first[-1], 3).rows]
     assert first + second == ids
 
 
@@ -92,6 +102,27 @@ def test_each_dataset_has_one_reader(database: db.Database) -> None:
         taken = Counter(dataset for share in threads.map(work, range(6)) for dataset in share)
     assert max(taken.values()) == 1
     assert set(taken) <= set(ids)
+
+
+def test_the_next_file_is_that_of_whoever_has_the_fewest_being_read(database: db.Database) -> None:
+    made = [uploaded(database, owner) for owner in ("ann", "ann", "ann", "bob", "bob", "eve")]
+    with database.writing() as session:
+        taken = [datasets.claim(session, "w1", 30) for _ in range(5)]
+        assert taken[1] is not None
+        settled(session, taken[1])
+        taken.append(datasets.claim(session, "w1", 30))
+    order = [made.index(next(one for one in made if dataset and one.id == dataset.id)) for dataset in taken]
+    assert order == [0, 3, 5, 1, 4, 2]
+
+
+def test_so_many_datasets_may_wait_for_a_reader_and_no_more(database: db.Database) -> None:
+    for owner in ("ann", "ann", "bob"):
+        uploaded(database, owner)
+    with database.reading() as session:
+        quotas.check_unread(session, "ann", 2)
+        with pytest.raises(errors.QuotaReached, match="1 of your datasets wait to be read"):
+            quotas.check_unread(session, "ann", 1)
+        quotas.check_unread(session, "bob", 1)
 
 
 def test_a_dataset_whose_reader_died_is_read_by_another(database: db.Database) -> None:
@@ -116,6 +147,7 @@ def test_a_file_that_kills_its_readers_is_invalid_in_the_end(database: db.Databa
         for _ in range(datasets.MOST_DEATHS):
             assert datasets.claim(session, "w1", -1) is not None
         assert datasets.claim(session, "w1", -1) is None
+    resolve(database)
     poison = now(database, poison)
     assert (poison.status, poison.error and poison.error.code) == ("invalid", "poison")
     assert found(database, job).status is Status.FAILED
@@ -221,6 +253,102 @@ def test_a_job_made_while_its_dataset_is_settled_does_not_wait_for_ever(database
         jobs = [submitted(database, spec(dataset)) for dataset in sets]
         assert [future.result() for future in reading] == [True] * 8
     assert [found(database, job).status_code for job in jobs] == [None] * 8
+
+
+def awaited(database: db.Database) -> int:
+    """Datasets whose jobs have still to be resolved."""
+    with database.reading() as session:
+        return session.scalar(sa.select(sa.func.count()).where(Dataset.awaited_at.is_not(None))) or 0
+
+
+def verdict(database: db.Database) -> None:
+    """Of whoever reads the oldest dataset, and is gone then."""
+    with database.writing() as session:
+        dataset = datasets.claim(session, "w1", 30)
+        assert dataset is not None
+        assert settled(session, dataset)
+
+
+def unresolved_ones(database: db.Database) -> int:
+    with database.reading() as session:
+        return session.scalar(sa.select(sa.func.count()).where(Job.resolved_spec.is_(None))) or 0
+
+
+def test_many_jobs_of_one_dataset_are_resolved_some_at_a_time_by_anybody(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unresolved, "BATCH", 3)
+    dataset = uploaded(database)
+    jobs = [submitted(database, spec(dataset, target="none" if number == 4 else "y")) for number in range(7)]
+    verdict(database)
+    left = [(unresolved_ones(database), awaited(database))]
+    while unresolved.resolve(database, USUAL):
+        left.append((unresolved_ones(database), awaited(database)))
+    assert left == [(7, 1), (4, 1), (2, 1), (1, 1), (1, 0)]  # one of them has failed
+    assert [found(database, job).status for job in jobs] == ["queued"] * 4 + ["failed"] + ["queued"] * 2
+    assert [len(kinds(database, job)) for job in jobs] == [2] * 7
+
+
+def test_each_transaction_resolves_at_least_one_job_however_long_it_takes(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unresolved, "SECONDS", -1)
+    dataset = uploaded(database)
+    for _ in range(3):
+        submitted(database, spec(dataset))
+    verdict(database)
+    assert [(unresolved.resolve(database, USUAL), unresolved_ones(database)) for _ in range(3)] == [
+        (True, 2),
+        (True, 1),
+        (True, 0),
+    ]
+
+
+def test_owners_whose_datasets_were_read_take_turns(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unresolved, "BATCH", 1)
+    many, one = uploaded(database), uploaded(database, "bob")
+    for _ in range(3):
+        submitted(database, spec(many))
+    with database.writing() as session:
+        theirs = store.create(session, "bob", spec(one), datasets.resolve(session, "bob", spec(one), USUAL))
+    verdict(database)
+    verdict(database)
+    assert unresolved.resolve(database, USUAL)
+    assert (unresolved_ones(database), found(database, theirs).status_code) == (2, None)
+
+
+def test_several_workers_resolve_each_job_once(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unresolved, "BATCH", 2)
+    dataset = uploaded(database)
+    jobs = [submitted(database, spec(dataset)) for _ in range(12)]
+    verdict(database)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda _: resolve(database), range(3)))
+    resolve(database)
+    assert [kinds(database, job) for job in jobs] == [["created", "queued"]] * 12
+    assert awaited(database) == 0
+
+
+def test_what_only_newer_workers_can_resolve_is_left_to_them(database: db.Database) -> None:
+    job = submitted(database, spec(uploaded(database)))
+    verdict(database)
+    with database.writing() as session:
+        session.execute(sa.update(Job).values(spec_version=Job.spec_version + 1))
+    assert (unresolved.resolve(database, USUAL), awaited(database)) == (False, 1)
+    with database.writing() as session:
+        assert unresolved.any_left(session) is False
+        session.execute(sa.update(Job).values(spec_version=Job.spec_version - 1))
+    resolve(database)
+    assert (found(database, job).status_code, awaited(database)) == (None, 0)
+
+
+def test_a_claim_settles_so_many_datasets_and_no_more(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MOST_POISONED", 2)
+    poison = [uploaded(database) for _ in range(3)]
+    with database.writing() as session:
+        session.execute(sa.update(Dataset).values(deaths=datasets.MOST_DEATHS))
+        assert datasets.claim(session, "w1", 30) is None
+    assert sorted(now(database, one).status for one in poison) == ["invalid", "invalid", "profiling"]
 
 
 def test_a_spec_on_an_unknown_dataset_is_refused(database: db.Database) -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from pysqlite3 import dbapi2
 
-from jobs import db, errors, store
+from jobs import db, engines, errors, store
 from jobs.tables.jobs import Event, Job
 
 from .samples import HALFWAY, created, found, kinds
@@ -114,6 +115,75 @@ def test_a_committed_row_survives_a_power_cut_on_sqlite(tmp_path: Path) -> None:
 
 
 def test_a_sqlite_that_may_corrupt_its_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db, "OLDEST_SQLITE", (99, 0, 0))
+    monkeypatch.setattr(engines, "OLDEST_SQLITE", (99, 0, 0))
     with pytest.raises(RuntimeError, match="may corrupt"):
         db.connect("sqlite://")
+
+
+def stand_still(database: db.Database) -> None:
+    """Sends a statement that locks the jobs, not the end of the pipeline it is in, and counts them elsewhere."""
+    with database.writing() as session:
+        raw = session.connection().connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        with raw.pipeline():
+            raw.execute("LOCK TABLE jobs")
+            raw.pgconn.send_flush_request()
+            raw.pgconn.flush()
+            with database.reading() as other:
+                assert other.scalar(sa.select(sa.func.count()).select_from(Job)) == 0
+
+
+def test_a_writer_that_stands_still_among_its_statements_gives_its_locks_up(
+    migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "LONGEST_WRITE", "1s")
+    database = db.connect(migrated_postgres)
+    with pytest.raises(sa.exc.OperationalError, match="connection is lost"):
+        stand_still(database)
+    database.engine.dispose()
+
+
+@pytest.mark.parametrize("limit", ["transaction_timeout", "idle_in_transaction_session_timeout"])
+def test_a_writer_that_postgresql_hangs_up_on_finds_the_database_away(
+    migrated_postgres: str, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "LONGEST_WRITE", "500ms")  # it is counted from its first setting on
+    database = db.connect(migrated_postgres)
+    with pytest.raises(sa.exc.OperationalError, match=limit.partition("_session")[0].replace("_", "[- ]")) as caught:
+        outstay(database, limit)
+    assert isinstance(caught.value.orig, psycopg.InternalError)
+    assert isinstance(caught.value, db.AWAY)
+    with database.writing() as session:
+        assert session.scalar(sa.text("SELECT 1")) == 1
+    database.engine.dispose()
+
+
+def test_a_server_that_only_reads_is_away_to_those_who_write(migrated_postgres: str) -> None:
+    database = db.connect(migrated_postgres)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        with pytest.raises(db.AWAY, match="read-only"):
+            connection.exec_driver_sql("DELETE FROM jobs")
+    database.engine.dispose()
+
+
+def outstay(database: db.Database, limit: str) -> None:
+    """Stands still within a transaction until the server has ended the session."""
+    with database.writing() as session:
+        server, pid = session.connection(), session.scalar(sa.text("SELECT pg_backend_pid()"))
+        server.exec_driver_sql(f"SET LOCAL {limit} = '100ms'")
+        with database.reading() as other:
+            living = sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+            while other.scalar(living, {"pid": pid}):
+                other.rollback()
+        session.execute(sa.text("SELECT 1"))
+
+
+def test_a_defect_is_not_taken_for_a_database_that_is_away(migrated_postgres: str) -> None:
+    database = db.connect(migrated_postgres)
+    with database.engine.connect() as connection:
+        with pytest.raises(sa.exc.ProgrammingError):
+            connection.exec_driver_sql("SELECT nothing")
+        with pytest.raises(sa.exc.InternalError, match="aborted"):
+            connection.exec_driver_sql("SELECT 1")
+    database.engine.dispose()

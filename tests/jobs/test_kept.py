@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
-from jobs import db, files, history, leases, store
+from jobs import db, files, leases, store
 from jobs.record import Failure
 from jobs.states import Status
 from jobs.tables.jobs import Attempt, File
 
-from .samples import HALFWAY, claimed, file, kinds, running
+from .samples import HALFWAY, claimed, file, kinds, metrics, running
 from .test_leases import USAGE, lost, point
 
 
@@ -23,8 +23,8 @@ def test_a_resumed_run_forgets_what_lies_behind_its_checkpoint(database: db.Data
     with database.writing() as session:
         assert leases.resume_from(session, job.id, 2, 2) == []
         leases.record(session, job.id, 2, [point(3)], HALFWAY, {}, None, USAGE, 30)
-        assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2), point(3)]}
         assert session.get_one(Attempt, (job.id, again.attempt)).resumed_from_step == 2
+    assert metrics(database, job.id) == {"loss": [point(1), point(2), point(3)]}
 
 
 def test_a_run_that_begins_anew_leaves_no_checkpoint_of_before(database: db.Database) -> None:

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import claims, db, history, leases, store
+from jobs import claims, db, leases, store
 from jobs.leases import LONGEST_BACKOFF, MOST_STALLED_ATTEMPTS
 from jobs.record import Best, Failure, MetricPoint, Usage
 from jobs.states import TERMINAL, Status
 from jobs.tables.jobs import Attempt, Job
 
-from .samples import BROKEN, HALFWAY, claimed, file, finished, found, kinds, running
+from .samples import BROKEN, HALFWAY, claimed, file, finished, found, kinds, metrics, running
 
 BEST = Best(epoch=20, step=20, monitor="val_loss", value=0.25)
 USAGE = Usage(seconds=2.5)
@@ -121,8 +121,7 @@ def test_a_recorded_batch_shows(database: db.Database) -> None:
     assert (status, now.progress, now.latest, now.best) == (Status.RUNNING, HALFWAY, {"loss": 0.5}, BEST)
     assert (now.status_code, now.status_message) == ("training", "Epoch 25 of 50.")
     assert kinds(database, job)[-1] == "progress"
-    with database.reading() as session:
-        assert history.read(session, job.id, None, None, None) == {"loss": [point(1), point(2)]}
+    assert metrics(database, job.id) == {"loss": [point(1), point(2)]}
 
 
 @pytest.mark.parametrize(("fraction", "times"), [(0.5, 2), (0.25, 4), (1.0, 1)])
@@ -209,12 +208,19 @@ def test_the_second_loss_in_a_row_makes_the_job_wait(database: db.Database) -> N
     assert 19 < wait < 21 < LONGEST_BACKOFF
 
 
-@pytest.mark.parametrize(("resumable", "stalled"), [(True, 0), (False, 1)])
-def test_a_new_checkpoint_is_progress(database: db.Database, resumable: bool, stalled: int) -> None:
-    lost(database, running(database), counted=True)
+@pytest.mark.parametrize(("resumable", "step", "stalled"), [(True, 21, 0), (True, 20, 1), (False, 21, 1)])
+@pytest.mark.parametrize("began", [20, 0])
+def test_a_checkpoint_of_a_later_step_than_any_is_progress(
+    database: db.Database, began: int, resumable: bool, step: int, stalled: int
+) -> None:
+    first = running(database)
+    with database.writing() as session:
+        leases.keep(session, first.id, 1, file(first, "first", step=20, resumable=True), 9)
+    lost(database, first, counted=True)
     job = claimed(database)
     with database.writing() as session:
-        assert leases.keep(session, job.id, 2, file(job, "last", resumable=resumable), 9) == []
+        leases.resume_from(session, job.id, 2, began)
+        assert leases.keep(session, job.id, 2, file(job, "last", step=step, resumable=resumable), 9) == []
     assert found(database, job).stalled_attempts == stalled
 
 

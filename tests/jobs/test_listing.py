@@ -64,16 +64,16 @@ def test_a_page_holds_the_newest_of_those_that_fit(database: db.Database, seed: 
         chosen, after, limit = some_filter(dice), dice.choice([None, jobs[5].id]), dice.choice([1, 3, 99])
         expected = [job.id for job in jobs if fits(job, chosen) and (after is None or job.id < after)][:limit]
         with database.reading() as session:
-            assert [job.id for job in listing.page(session, "ann", chosen, after, limit)] == expected
+            assert [job.id for job in listing.page(session, "ann", chosen, after, limit).rows] == expected
 
 
 def test_a_time_that_no_id_can_hold_is_beyond_all_ids(database: db.Database) -> None:
     job = created(database)
     far = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
     with database.reading() as session:
-        assert [len(listing.page(session, "ann", Filter(created_after=at), None, 9)) for at in far] == [1, 0]
-        assert [len(listing.page(session, "ann", Filter(created_before=at), None, 9)) for at in far] == [0, 1]
-        assert store.get(session, "ann", job.id).id > ids.first("job", job.created_at.timestamp() - 1)
+        assert [len(listing.page(session, "ann", Filter(created_after=at), None, 9).rows) for at in far] == [1, 0]
+        assert [len(listing.page(session, "ann", Filter(created_before=at), None, 9).rows) for at in far] == [0, 1]
+        assert store.get(session, "ann", job.id).id > ids.first("job", job.created_at.timestamp() - listing.SKEW)
 
 
 EVERYTHING = Filter()
@@ -81,7 +81,7 @@ EVERYTHING = Filter()
 
 def listed(database: db.Database, chosen: Filter = EVERYTHING, after: str | None = None, limit: int = 99) -> list[Job]:
     with database.reading() as session:
-        return list(listing.page(session, "ann", chosen, after, limit))
+        return list(listing.page(session, "ann", chosen, after, limit).rows)
 
 
 def test_pages_are_newest_first_and_stay_put_while_jobs_come_in(database: db.Database) -> None:

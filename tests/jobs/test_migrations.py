@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from jobs import db, migrate
+from jobs import db, deliveries, migrate, webhooks
 from jobs.tables.every import METADATA
 
 
@@ -87,3 +87,16 @@ def test_the_command_makes_the_folder_and_the_tables(tmp_path: Path) -> None:
     environment = {"FITD_DATA_DIR": str(folder), "PATH": ""}
     subprocess.run([sys.executable, "-m", "jobs.migrate"], env=environment, check=True)
     assert tables(f"sqlite:///{folder / 'fitd.db'}") >= set(METADATA.tables)
+
+
+def test_messages_of_before_there_were_turns_have_their_owner(empty: str) -> None:
+    migrate.upgrade(empty)
+    database = db.connect(empty)
+    with database.writing() as session:
+        webhook = webhooks.create(session, "ann", "https://hooks.example/", webhooks.TERMINAL, None)
+        deliveries.test(session, "ann", webhook.id)
+    migrate.downgrade(empty, "0005")
+    migrate.upgrade(empty)
+    with database.reading() as session:
+        assert [one.owner for one in deliveries.page(session, "ann", webhook.id, None, 9)] == ["ann"]
+    database.engine.dispose()

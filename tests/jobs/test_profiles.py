@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs import profiles
+from jobs import errors, profiles
 from jobs.spec.profile import MISSING, ColumnProfile
 from trainer.sources import profiling, reading
 
@@ -77,3 +77,29 @@ def test_a_number_too_large_for_a_float_is_no_number() -> None:
 def test_builtin_profiles_are_known_by_name() -> None:
     assert set(profiles.builtin()) == {"digits", "iris", "wine", "breast_cancer", "diabetes"}
     assert profiles.builtin()["digits"].image == (1, 8, 8)
+
+
+def test_rows_of_more_columns_than_are_read_are_refused() -> None:
+    rows: list[dict[str, Any]] = [{f"{row} {column}": 1 for column in range(10)} for row in range(1_001)]
+    with pytest.raises(errors.DataInvalid, match="The rows have 10,010 columns together, and at most 10,000 are read"):
+        profiles.of_rows(rows)
+    assert len(profiles.of_rows(rows[:-1]).columns) == 10_000
+
+
+class Row(dict[str, Any]):
+    """Says how often it is looked into."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        Row.looks += 1
+        return super().items()
+
+    def get(self, *key: Any) -> Any:
+        Row.looks += 1
+        return super().get(*key)
+
+
+def test_each_row_is_looked_into_once_however_many_columns_there_are() -> None:
+    columns = profiles.of_rows([Row({f"{row} {column}": 1 for column in range(9)}) for row in range(50)]).columns
+    assert (len(columns), {column.missing for column in columns}, Row.looks) == (450, {49}, 50)

@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from jobs import artifacts, datasets, db, events, history, ids, orphans, retention, runlog
 from jobs.artifacts import Artifacts
@@ -17,9 +18,10 @@ from jobs.record import MetricPoint
 from jobs.retention import DAY, Walk
 from jobs.states import Status
 from jobs.tables.jobs import File, Job
+from jobs.tables.keys import Audit
 from jobs.tables.webhooks import Delivery, Webhook
 
-from .samples import counts, created, file, finished, found, kinds, running
+from .samples import counts, created, file, finished, found, kinds, metrics, running
 
 
 @pytest.fixture
@@ -84,8 +86,8 @@ def named(database: db.Database, job: Job, path: str, **fields: object) -> str:
 
 def points(database: db.Database) -> dict[str, int]:
     with database.reading() as session:
-        series = {job.id: history.read(session, job.id, None, None, None) for job in session.scalars(sa.select(Job))}
-    return {job_id: len(found["loss"]) for job_id, found in series.items() if found}
+        ids = session.scalars(sa.select(Job.id)).all()
+    return {job_id: len(found["loss"]) for job_id in ids if (found := metrics(database, job_id))}
 
 
 def stepped(walk: Walk, database: db.Database, place: Artifacts, days: float = 7) -> list[int]:
@@ -188,6 +190,20 @@ def test_messages_to_webhooks_are_forgotten_once_they_are_settled(database: db.D
         assert set(session.scalars(sa.select(Delivery.id))) == {"new", "due"}
 
 
+def test_entries_of_the_audit_are_forgotten(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    call = {"owner": "ann", "action": "create_job", "path": "/v1/jobs", "status": 201, "request_id": "r"}
+    with database.writing() as session:
+        now = session.execute(sa.select(db.now())).scalar_one()
+        for days in (9, 8.5, 8, 7.5, 7.1, 6.9, 0):
+            at = now - timedelta(days=days)
+            session.add(Audit(id=ids.first("audit", at.timestamp()), at=at, **call))
+    assert [retention.drop_audit(database, 7) for _ in range(2)] == [5, 0]
+    with database.reading() as session:
+        ages = [round((now - at).total_seconds() / DAY, 1) for at in session.scalars(sa.select(Audit.at))]
+    assert sorted(ages) == [0, 6.9]
+
+
 def test_files_that_no_row_names_are_removed(database: db.Database, anywhere: Artifacts, put: Put) -> None:
     job, busy, deleted = finished(database, Status.SUCCEEDED), running(database), ids.new("job")
     kept = {named(database, job, put(anywhere, f"jobs/{job.id}/a1/best")), put(anywhere, f"jobs/{busy.id}/a1/new")}
@@ -239,12 +255,25 @@ def test_bytes_that_are_sent_again_during_a_sweep_stay(
     assert place.root
     put(place, "datasets/aa")
     os.utime(place.root / "datasets/aa", (time.time() - 2 * DAY,) * 2)
-    looked = orphans._keep_uploads_out
+    alone = db.alone
 
-    def sent_again(session: Session) -> None:
+    def sent_again(*where: Any) -> None:
         put(place, "datasets/aa")
-        looked(session)
+        alone(*where)
 
-    monkeypatch.setattr(orphans, "_keep_uploads_out", sent_again)
+    monkeypatch.setattr(db, "alone", sent_again)
     assert Sweep(database, place).step() == 0
     assert stored(place) == {"datasets/aa"}
+
+
+def test_bytes_that_somebody_else_is_about_to_name_stay(database: db.Database, place: Artifacts, put: Put) -> None:
+    path = put(place, "datasets/aa")
+    with ThreadPoolExecutor(1) as thread:
+        with database.writing() as session:
+            assert datasets.twin(session, "bob", "aa") is None
+            deleted = thread.submit(orphans.drop_dataset, database, place, path)
+            with pytest.raises(TimeoutError):
+                deleted.result(0.3)
+            datasets.create(session, "bob", "rows", path, 1, "aa")
+        assert deleted.result(10) is False
+    assert stored(place) == {path}

@@ -23,27 +23,32 @@ from jobs import (
     files,
     history,
     idempotency,
+    ids,
     leases,
     listing,
     migrate,
     orphans,
+    quotas,
     retention,
     runlog,
     store,
+    unresolved,
     waiting,
     webhooks,
 )
 from jobs.allowances import USUAL
 from jobs.listing import Filter
 from jobs.record import MetricPoint, Usage
+from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables.jobs import Job, LogLine
+from jobs.tables.keys import Audit
 from jobs.tables.webhooks import Delivery, Webhook
 from tests.servers import made
 
 from .samples import HALFWAY, RESOLVED, SPEC
 
-LARGE = "jobs|attempts|events|metrics|files|log_lines|deliveries"
+LARGE = "jobs|attempts|events|metrics|files|log_lines|deliveries|audit"
 SCAN = re.compile(rf"SCAN ({LARGE})(_\d+)?\b(?! USING (COVERING )?INDEX jobs_(ready|held))")
 """SQLite's word for reading a whole table or a whole index; those of what waits and of what is held are small, or left
 at the first hit."""
@@ -70,13 +75,26 @@ def filled(database: db.Database) -> db.Database:
     metered = filling.fill(database, MANY)
     now = datetime.now(UTC)
     webhook = {"id": "wh", "owner": OWNER, "url": "https://x.test", "events": [], "secret": "s"}
-    delivery = {"webhook_id": "wh", "kind": "failed", "payload": {}, "created_at": now, "due_at": now, "tries": 1}
+    delivery = {
+        "webhook_id": "wh",
+        "owner": OWNER,
+        "kind": "failed",
+        "payload": {},
+        "created_at": now,
+        "due_at": now,
+        "tries": 1,
+    }
     settled = [{**delivery, "id": f"d{n:05}", "status": "failed", "settled_at": now} for n in range(20_000)]
+    pending = [{**delivery, "id": f"p{n:05}", "status": "pending"} for n in range(5000)]
+    entry = {"at": now, "owner": OWNER, "action": "create_job", "path": "/v1/jobs", "status": 201, "request_id": "r"}
+    entries = [{**entry, "id": ids.new("audit")} for _ in range(5000)]
     line = {"at": now, "attempt": 1, "level": "info", "message": "A line of the log."}
     lines = [{**line, "job_id": job_id, "seq": seq} for job_id in metered for seq in range(50)]
     with database.writing() as session:
         session.execute(sa.insert(Webhook), [{**webhook, "created_at": now, "updated_at": now}])
         session.execute(sa.insert(Delivery), settled)
+        session.execute(sa.insert(Delivery), pending)
+        session.execute(sa.insert(Audit), entries)
         session.execute(sa.insert(LogLine), lines)
     if database.engine.dialect.name == "postgresql":
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -141,7 +159,7 @@ FILTERS = {
 }
 
 
-def owners_acts(job: Job) -> dict[str, Callable[[Session], object]]:
+def owners_acts(database: db.Database, job: Job) -> dict[str, Callable[[Session], object]]:
     spec, one = filling.SPEC, [job]
     lists = {
         f"list: {name}": lambda session, chosen=chosen: listing.page(session, OWNER, chosen, job.id, 20)
@@ -149,15 +167,19 @@ def owners_acts(job: Job) -> dict[str, Callable[[Session], object]]:
     }
     return lists | {
         "get": lambda session: store.get(session, OWNER, job.id),
+        "quotas": lambda session: quotas.check_job(session, job, Settings()),
+        "stored": lambda session: quotas.check_stored(session, OWNER, 1),
         "position": lambda session: waiting.positions(session, one),
         "show": lambda session: views.job(session, job),
         "submit": lambda session: store.create(session, OWNER, spec, datasets.resolve(session, OWNER, spec, USUAL)),
         "idempotency": lambda session: idempotency.find(session, OWNER, "key", "00"),
-        "metrics": lambda session: history.read(session, job.id, None, 3, 9),
+        "metrics": lambda session: history.series(session, job.id, None, 3, 9),
+        "points": lambda session: list(history.batches(database, history.Series(job.id, "loss", 3, 9, 7, 7))),
         "events": lambda session: events.page(session, job.id, 0, 100),
         "log": lambda session: runlog.page(session, job.id, 0, 100),
         "files": lambda session: files.list_of(session, job.id, "checkpoint"),
         "webhooks": lambda session: webhooks.page(session, OWNER, None, 20),
+        "test": lambda session: deliveries.test(session, OWNER, "wh"),
         "deliveries": lambda session: deliveries.page(session, OWNER, "wh", None, 20),
         "cancel": lambda session: store.cancel(session, OWNER, job.id),
         "delete": lambda session: store.delete(session, OWNER, job.id),
@@ -166,8 +188,8 @@ def owners_acts(job: Job) -> dict[str, Callable[[Session], object]]:
 
 def test_what_an_owner_asks_for_is_found_by_an_index(full: db.Database) -> None:
     with full.reading() as session:
-        job = listing.page(session, OWNER, Filter(status=[Status.QUEUED]), None, 20)[-1]
-    acts = owners_acts(job)
+        job = listing.page(session, OWNER, Filter(status=[Status.QUEUED]), None, 20).rows[-1]
+    acts = owners_acts(full, job)
     assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
 
 
@@ -181,9 +203,13 @@ def test_what_a_worker_asks_for_is_found_by_an_index(full: db.Database) -> None:
         "any ready": claims.any_ready,
         "renew": lambda session: leases.renew(session, job.id, 1, 30),
         "held": leases.held,
+        "unread": datasets.any_unread,
+        "unresolved": unresolved.any_left,
+        "resolve": lambda session: unresolved._go_on(session, "ds_common", USUAL),
         "record": lambda session: leases.record(session, job.id, 1, point, HALFWAY, {}, None, Usage(), 30),
         "resume": lambda session: leases.resume_from(session, job.id, 1, 0),
         "due delivery": deliveries.take,
+        "deliveries waiting": lambda session: deliveries.waiting(session, 8),
         "finish": lambda session: leases.finish(session, job.id, 1, Status.SUCCEEDED, "Done.", usage=Usage()),
     }
     assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
@@ -198,6 +224,7 @@ def test_what_is_forgotten_is_found_by_an_index(full: db.Database, tmp_path_fact
         "walk": lambda: retention.Walk(kinds, (1.0, "")).step(full, store, 99),
         "jobs": lambda: retention.drop_jobs(full, store, 99.9),
         "deliveries": lambda: retention.drop_deliveries(full, 1),
+        "audit": lambda: retention.drop_audit(full, 1),
         "orphans": lambda: orphans.Sweep(full, store)._of_jobs(paths),
     }
     for name, act in acts.items():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from pydantic import JsonValue, ValidationError
 
-from jobs.spec.job import JobSpec, fingerprint
+from jobs.spec.job import JobSpec, digest, fingerprint
 
 from .specs import UPLOAD, bodies, spec
 
@@ -97,6 +97,22 @@ def test_the_fingerprint_is_of_what_determines_the_result() -> None:
     assert fingerprint(spec(name="x", metadata={"a": "b"}, priority=5)) == base
     assert fingerprint(spec(optimizer={"kind": "adam", "lr": 1e-3})) == base  # the default, written out
     assert len({base, fingerprint(spec(seed=1)), fingerprint(spec(epochs=51)), fingerprint(spec(target="z"))}) == 4
+
+
+class LaterSpec(JobSpec):
+    """With a field more."""
+
+    shuffle: bool = True
+
+
+@given(bodies)
+def test_a_field_that_a_later_version_adds_changes_no_digest(body: dict[str, Any]) -> None:
+    assert digest(LaterSpec.model_validate(body)) == digest(JobSpec.model_validate(body))
+    assert digest(LaterSpec.model_validate({**body, "shuffle": False})) != digest(JobSpec.model_validate(body))
+
+
+def test_parts_of_two_kinds_with_the_same_fields_have_two_digests() -> None:
+    assert digest(spec(optimizer={"kind": "rmsprop", "lr": 0.5})) != digest(spec(optimizer={"kind": "adam", "lr": 0.5}))
 
 
 def undescribed(schema: JsonValue, pointer: str = "") -> Iterator[str]:

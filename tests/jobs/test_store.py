@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,16 +10,24 @@ from hypothesis import strategies as st
 
 from jobs import claims, db, errors, leases, listing, store
 from jobs.record import Usage
+from jobs.rules import Resolved
 from jobs.spec import job as job_spec
+from jobs.spec.job import JobSpec
 from jobs.states import TERMINAL, Status
 from jobs.tables.jobs import Job
 
 from .samples import RESOLVED, SPEC, counts, created, file, finished, found, kinds, running
 
+Answer = TypeVar("Answer")
 
-def acting(database: db.Database, act: Callable[..., Job], job: Job, *rest: object) -> Job:
+
+def acting(database: db.Database, act: Callable[..., Answer], job: Job, *rest: object) -> Answer:
     with database.writing() as session:
         return act(session, job.owner, job.id, *rest)
+
+
+def as_before(spec: JobSpec) -> Resolved:
+    return RESOLVED
 
 
 def test_a_new_job_is_as_it_was_asked_for(database: db.Database) -> None:
@@ -44,7 +53,7 @@ def test_another_owners_job_is_not_there(database: db.Database, owner: str) -> N
         with database.writing() as session, pytest.raises(errors.NotFound, match=job.id):
             act(session, owner, job.id)
     with database.reading() as session:
-        assert listing.page(session, owner, listing.Filter(), None, 10) == []
+        assert listing.page(session, owner, listing.Filter(), None, 10).rows == []
 
 
 def test_a_waiting_job_is_cancelled_at_once(database: db.Database) -> None:
@@ -95,7 +104,8 @@ def test_a_cancellation_that_races_a_worker_always_lands(database: db.Database) 
 @pytest.mark.parametrize("status", sorted(TERMINAL - {Status.SUCCEEDED}))
 def test_a_retry_is_a_new_job_with_the_same_spec(database: db.Database, status: Status) -> None:
     job = finished(database, status)
-    again = acting(database, store.retry, job, RESOLVED)
+    again, made = acting(database, store.retry, job, as_before)
+    assert made
     assert (again.status, again.parent, again.spec, again.attempt) == ("queued", job.id, job.spec, 0)
     assert found(database, job).status == status
 
@@ -103,14 +113,14 @@ def test_a_retry_is_a_new_job_with_the_same_spec(database: db.Database, status: 
 def test_retries_at_the_same_time_make_one_job(database: db.Database) -> None:
     job = finished(database, Status.FAILED)
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: acting(database, store.retry, job, RESOLVED).id, range(16)))
+        made = list(threads.map(lambda _: acting(database, store.retry, job, as_before)[0].id, range(16)))
     assert len(set(made)) == 1
 
 
 def test_only_what_ended_without_success_is_retried(database: db.Database) -> None:
     for job in (finished(database, Status.SUCCEEDED), created(database)):
         with pytest.raises(errors.IllegalMove):
-            acting(database, store.retry, job, RESOLVED)
+            acting(database, store.retry, job, as_before)
 
 
 def test_name_priority_and_metadata_can_be_changed(database: db.Database) -> None:

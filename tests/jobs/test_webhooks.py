@@ -190,6 +190,36 @@ def test_a_test_is_tried_once(database: db.Database) -> None:
     assert delivery.payload["type"] == "webhook.test"
 
 
+def test_the_next_message_is_that_of_whoever_has_the_fewest_being_sent(database: db.Database) -> None:
+    hooks = [hooked(database, owner=owner) for owner in ("ann", "ann", "bob", "eve")]
+    for hook in (hooks[0], hooks[0], hooks[1], hooks[2], hooks[2], hooks[3]):
+        pinged(database, hook)
+    sent = [taken(database) for _ in range(4)]
+    for due in sent[1:3]:
+        settled(database, due, DELIVERED)
+    sent += [taken(database) for _ in range(2)]
+    owners = {hook.id: hook.owner for hook in hooks}
+    assert [owners[due.webhook_id] for due in sent] == ["ann", "bob", "eve", "ann", "bob", "ann"]
+    assert [due.webhook_id for due in sent[5:]] == [hooks[1].id]
+
+
+def test_so_many_tests_may_wait_and_no_more(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "MOST_TESTS", 2)
+    first, second, other = hooked(database), hooked(database), hooked(database, owner="bob")
+    pinged(database, first)
+    settled(database, taken(database), DELIVERED)
+    for hook in (second, second, other):
+        pinged(database, hook)
+    (done,) = log(database, first)
+    with pytest.raises(errors.QuotaReached, match="2 of your tests wait"):
+        pinged(database, first)
+    with pytest.raises(errors.QuotaReached), database.writing() as session:
+        deliveries.resend(session, "ann", first.id, done.id)
+    assert [one.status for one in log(database, first)] == ["delivered"]
+    settled(database, taken(database), DELIVERED)
+    assert pinged(database, first).status == "pending"
+
+
 def test_a_settled_message_is_sent_again_under_its_id(database: db.Database) -> None:
     webhook = hooked(database)
     first = pinged(database, webhook)

@@ -35,7 +35,7 @@ from jobs.spec.model import (
 )
 from jobs.spec.preprocessing import Classes, ImageFeatures, Power, Preprocessing, Quantile, Reals, Scaling
 from jobs.spec.shapes import Misfit
-from jobs.spec.signature import ImageInputs, Signature
+from jobs.spec.signature import WIDEST_KEY, ImageInputs, Signature
 from trainer import data, scores
 from trainer.data import Data
 from trainer.export import exporting, graph_features, graph_network, runtime
@@ -172,6 +172,15 @@ def test_values_are_in_the_targets_units(tmp_path: Path, lanes: int) -> None:
     job = spec(target=["z", "z2"], task="regression", loss={"kind": "mse"}, **members)
     loaded, z, found = exported(job, tmp_path / "m", lanes)
     np.testing.assert_allclose(found["values"], z * loaded.target_scale + loaded.target_mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_file_says_how_wide_its_network_is(tmp_path: Path, lanes: int) -> None:
+    layers = [{"kind": "dense", "units": units, "init": {"kind": "zeros"}} for units in (8, 300, 8)]
+    members = {"ensemble": {"members": lanes}} if lanes > 1 else {}
+    exported(spec(model={"kind": "sequential", "layers": layers}, **members), tmp_path / "m", lanes)
+    meta = {prop.key: prop.value for prop in onnx.load(tmp_path / "m").metadata_props}
+    assert meta[WIDEST_KEY] == str(300 * lanes)
 
 
 def test_the_file_says_what_it_takes(tmp_path: Path) -> None:

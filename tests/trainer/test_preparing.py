@@ -1,6 +1,7 @@
 """The fitted preprocessing is scikit-learn's, and what is saved is what was used."""
 
 import json
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,12 @@ def test_classes_are_in_the_order_of_their_values() -> None:
         "b": ["false", "true"],
     }
     assert preprocessing.targets(known["n"], labels).tolist() == [1, 0, 0]
+
+
+def test_a_class_has_a_name_of_a_line_or_two() -> None:
+    for length, taken in ((200, True), (201, False)):
+        with nullcontext() if taken else pytest.raises(DataInvalid, match="class of 201 characters"):
+            preparing.target("classification", pl.DataFrame({"y": ["a", "b" * length]}), ["y"])
 
 
 def test_targets_are_standardised_and_a_constant_is_divided_by_one() -> None:

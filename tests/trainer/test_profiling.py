@@ -1,5 +1,6 @@
 """What a profile says of a dataset."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -7,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from jobs.spec.profile import SOME, ColumnProfile, DatasetProfile, ValueCount
+from jobs.spec.profile import LONGEST, SOME, ColumnProfile, DatasetProfile, ValueCount, told
 from trainer.sources import profiling
 from trainer.sources.content import Images, Table
+from worker.child import MOST_TOLD
 
 
 def column(values: list[Any]) -> ColumnProfile:
@@ -90,3 +92,44 @@ def test_images_have_a_shape_and_a_label() -> None:
     profile = profiling.profile(data)
     assert profile == DatasetProfile(layout="images", rows=2, columns=profile.columns, image=(3, 5, 4), target="label")
     assert [(column.name, column.distinct) for column in profile.columns] == [("label", 2)]
+
+
+def test_long_words_are_cut_where_they_are_only_shown() -> None:
+    words = [f"{n}{'x' * 200_000}" for n in range(100)]
+    data = Table(pl.DataFrame({"x": words, "y": ["short"] * 100}))
+    profile, preview = profiling.profile(data), profiling.preview(data, 100)
+    assert {len(top.value) for top in profile.columns[0].top} == {LONGEST}
+    assert preview[0] == {"x": "0" + "x" * (LONGEST - 2) + "…", "y": "short"}
+    assert profile.columns[0].distinct == len(preview) == 100
+    assert len(profile.model_dump_json()) + len(json.dumps(preview)) < 40_000
+
+
+@pytest.mark.parametrize(
+    ("distinct", "width", "count"),
+    [(100, 100, 100), (101, 100, 10), (100, 101, 10), (99, 101, 99), (11, 1_000, 10), (4, 10_000, 4), (5, 10_000, 1)],
+)
+def test_many_columns_tell_few_values_each(distinct: int, width: int, count: int) -> None:
+    assert told(distinct, width) == count
+
+
+def test_a_preview_of_wide_rows_has_as_many_as_fit() -> None:
+    wide = Table(pl.DataFrame({f"column {n}": [0.1] * 100 for n in range(1_000)}))
+    rows = profiling.preview(wide, 100)
+    assert 1 < len(rows) < 100
+    assert len(json.dumps(rows)) < profiling.PREVIEW_BYTES + 1_000
+
+
+def test_a_hundred_warnings_are_told() -> None:
+    constant = Table(pl.DataFrame({str(n): [0.5, 0.5] for n in range(150)}))
+    found = profiling.profile(constant).warnings
+    assert (len(found), found[-1]) == (101, "50 more warnings are left out.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("values", [3, 1_000], ids=["few different values", "only different values"])
+def test_ten_thousand_columns_are_told_within_the_limit(values: int) -> None:
+    dice = np.random.default_rng(0)
+    data = Table(pl.DataFrame({f"a column of numbers {n}": dice.integers(0, values, 100) / 7 for n in range(10_000)}))
+    profile, preview = profiling.profile(data), profiling.preview(data, 100)
+    assert len(preview) > 0
+    assert len(profile.model_dump_json()) + len(json.dumps(preview)) < MOST_TOLD

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from jobs.errors import DataInvalid
-from trainer.sources import columns, content, delimited, reading
+from jobs.spec.profile import MOST_COLUMNS
+from trainer.sources import columns, delimited, reading
 from trainer.sources.content import Table
 
 Cells = dict[str, list[Any]]
@@ -104,7 +105,7 @@ def test_quotes_after_a_backslash_are_read_where_doubled_ones_are_not(tmp_path: 
 def test_a_name_that_is_taken_is_told_by_its_place(tmp_path: Path) -> None:
     data = table(tmp_path, "a,b,a,a_3\n1,2,3,4\n")
     assert data.frame.columns == ["a", "b", "a_3", "a_3_4"]
-    assert data.warnings == ("2 columns had the name of another; they are now called a_3, a_3_4, …",)
+    assert data.warnings == ("Columns that had the name of another (2) are now called a_3, a_3_4",)
 
 
 def test_gzip_is_unpacked(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_header_is_text_that_differs_from_what_is_below_it(tmp_path: Path, tex
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "gzip file is damaged"),
         (gzip.compress(bytes(2 << 20), mtime=0), "unpacks to more than 1,048,576 bytes"),
         (b"\xff\xfea", "UTF-16"),
-        (",".join(["a"] * (content.MAX_COLUMNS + 1)) + "\n1\n", "at most 10,000"),
+        (",".join(["a"] * (MOST_COLUMNS + 1)) + "\n1\n", "at most 10,000"),
     ],
 )
 def test_text_that_is_no_table_is_refused_with_its_place(tmp_path: Path, text: str | bytes, words: str) -> None:
@@ -228,6 +229,12 @@ def test_nested_and_empty_parquet_is_refused(tmp_path: Path) -> None:
     assert "No column holds numbers, text or dates" in refusal(tmp_path, (tmp_path / "nested").read_bytes())
     pl.DataFrame({"a": pl.Series([], dtype=pl.Int64)}).write_parquet(tmp_path / "empty")
     assert "no rows" in refusal(tmp_path, (tmp_path / "empty").read_bytes())
+
+
+def test_a_name_that_no_spec_can_say_is_refused(tmp_path: Path) -> None:
+    assert cells(tmp_path, f"{'n' * 200},b\n1,2\n") == {"n" * 200: [1], "b": [2]}
+    said = f"Column 2 has a name of 201 characters ('{'n' * 40}…')"
+    assert refusal(tmp_path, f"b,{'n' * 201}\n1,2\n").startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,18 @@ def test_classification_scores_equal_scikit_learn(classes: int, outputs: int) ->
     area = sk.roc_auc_score(true, p[:, 1] if classes == 2 else p, multi_class="ovr")
     assert found["roc_auc"] == pytest.approx(area, rel=1e-6)
     assert found["confusion"]["matrix"] == sk.confusion_matrix(true, predicted).tolist()
+    assert sum(one["rows"] for one in found["mistakes"]) <= (predicted != true).sum()
     assert measured(z.unsqueeze(0), y, loss, classes)[0]["accuracy"] == pytest.approx(found["accuracy"])
+
+
+def test_of_many_classes_only_the_most_frequent_mistakes_are_told() -> None:
+    y = torch.tensor([2, 2, 2, 2, 1, 1, 0, *range(3, scores.MOST_CONFUSED)])
+    taken = torch.tensor([0, 0, 0, 2, 3, 3, 1, *range(3, scores.MOST_CONFUSED)])
+    told = [final(torch.eye(n)[taken], y, CrossEntropy(), n) for n in (scores.MOST_CONFUSED, scores.MOST_CONFUSED + 1)]
+    assert ["confusion" in found for found in told] == [True, False]
+    mistakes = [("2", "0", 3), ("1", "3", 2), ("0", "1", 1)]
+    expected = [{"true": true, "predicted": guess, "rows": rows} for true, guess, rows in mistakes]
+    assert [found["mistakes"] for found in told] == [expected] * 2
 
 
 def test_a_test_set_of_one_class_has_no_roc_curve_and_counts_only_that_class() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from jobs.spec.explained import UNKNOWN, Background
+from tests.fleet import until
 from tests.trainer.samples import resolved
 from trainer.reports import Finished, Progress, Saved, Started
 from worker import children
 from worker.children import Child
-from worker.messages import Drained, Failed, News, Order, Read, Spent
+from worker.messages import Alive, Drained, Failed, News, Order, Read, Spent
 
 MEMORY, SECONDS = 8 * 1024**3, 60.0
 
@@ -74,13 +76,32 @@ def everything(child: Child) -> list[News]:
     return heard + child.hear(0)
 
 
+def server_of(child: Child) -> str:
+    """The number of the process that it was forked from."""
+    return Path(f"/proc/{child.process.pid}/stat").read_text().split()[3]
+
+
+def lives(child: Child) -> bool:
+    """Also where its exit code says nothing."""
+    try:
+        return Path(f"/proc/{child.process.pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_a_run_is_told_from_beginning_to_end(started: list[Child], tmp_path: Path) -> None:
-    heard = everything(train(started, tmp_path, epochs=2))
+    heard = [news for news in everything(train(started, tmp_path, epochs=2)) if not isinstance(news, Alive)]
     kinds = [type(news) for news in heard]
     assert kinds[0] is Started
     assert kinds[-2:] == [Finished, Spent]
     assert [news.epoch for news in heard if isinstance(news, Progress) and news.epoch_ended] == [1, 2]
     assert all((tmp_path / news.name).exists() for news in heard if isinstance(news, Saved))
+
+
+def test_a_child_at_work_says_so_while_it_has_nothing_to_report(started: list[Child], tmp_path: Path) -> None:
+    wide = {"kind": "mlp", "hidden": [4096, 4096]}  # a hundred steps of it are tried before the run begins
+    child = train(started, tmp_path, device="cpu", model=wide, optimizer={"kind": "sgd", "lr": "auto"})
+    assert isinstance(child.hear(60)[0], Alive)
 
 
 def test_a_child_sees_no_secret(started: list[Child], tmp_path: Path) -> None:
@@ -94,7 +115,7 @@ def test_a_child_sees_no_secret(started: list[Child], tmp_path: Path) -> None:
 def test_what_children_are_forked_from_runs_no_thread_that_they_would_miss(
     started: list[Child], tmp_path: Path
 ) -> None:
-    server = Path(f"/proc/{train(started, tmp_path, epochs=100_000).process.pid}/stat").read_text().split()[3]
+    server = server_of(train(started, tmp_path, epochs=100_000))
     names = {
         (task / "comm").read_text().strip() for task in Path(f"/proc/{server}/task").iterdir() if task.name != server
     }
@@ -117,6 +138,19 @@ def test_a_stopped_child_is_gone_at_once(started: list[Child], tmp_path: Path) -
     child.stop()
     assert time.monotonic() - began < children.GRACE
     assert not child.running
+
+
+def test_a_child_whose_server_was_killed_is_ended_and_heard_out(started: list[Child], tmp_path: Path) -> None:
+    child = train(started, tmp_path, epochs=100_000)
+    until(lambda: [news for news in child.hear(1) if isinstance(news, Progress)])
+    os.kill(int(server_of(child)), signal.SIGKILL)
+    until(lambda: not child.running)
+    assert (child.process.exitcode, lives(child)) == (children.ORPHANED, True)
+    began = time.monotonic()
+    child.hear(0)
+    assert (child.over, time.monotonic() - began < children.GRACE) == (True, True)
+    until(lambda: not lives(child))
+    children.warm()
 
 
 def test_a_fault_in_the_data_is_said_without_a_trace(started: list[Child], tmp_path: Path) -> None:

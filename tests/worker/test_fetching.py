@@ -3,23 +3,26 @@
 import contextlib
 import hashlib
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from jobs import artifacts, datasets, db, imports, profiles, store
+from jobs import artifacts, datasets, db, imports, orphans, profiles, store, unresolved
 from jobs.allowances import USUAL
 from jobs.settings import Settings
 from jobs.spec.job import JobSpec
 from jobs.states import Status
 from jobs.tables.datasets import Dataset
+from tests.attacks import hostile
 from tests.fleet import until
 from tests.jobs.conftest import database, migrated_postgres, migrated_sqlite  # noqa: F401
 from tests.jobs.samples import ROWS, found
@@ -29,13 +32,14 @@ from worker.place import Place
 
 CSV = b"x,y\n1,a\n2,b\n"
 SHA = hashlib.sha256(CSV).hexdigest()
+Begin = Callable[[], "subprocess.Popen[bytes]"]
 PROFILE = profiles.of_rows(ROWS).model_copy(update={"sha256": SHA})
 
 
 @pytest.fixture
 def place(database: db.Database, tmp_path: Path) -> Place:  # noqa: F811
     """A worker's, allowed to call loopback."""
-    settings = Settings(data_dir=tmp_path, private_networks="127.0.0.0/8", heartbeat_seconds=0.05, lease_seconds=0.5)
+    settings = Settings(data_dir=tmp_path, private_networks="127.0.0.0/8", heartbeat_seconds=0.05)
     return Place(settings, database, artifacts.connect(settings.artifacts))
 
 
@@ -46,7 +50,9 @@ def asked(place: Place, url: str, owner: str = "ann", name: str = "set.csv") -> 
 
 def now(place: Place, dataset: Dataset) -> Dataset:
     with place.database.reading() as session:
-        return datasets.get(session, dataset.owner, dataset.id)
+        found = datasets.get(session, dataset.owner, dataset.id)
+        session.refresh(found, ["preview"])
+        return found
 
 
 def hurry(place: Place) -> None:
@@ -115,11 +121,13 @@ def test_bytes_that_have_been_read_before_are_ready_at_once(place: Place) -> Non
             known = datasets.create(session, "ann", "x", f"datasets/{SHA}", len(CSV), SHA)
             claimed = datasets.claim(session, "w", 30)
             assert claimed is not None
-            datasets.settle(session, known.id, claimed.attempt, PROFILE, [{"x": 1}], None, USUAL)
+            datasets.settle(session, known.id, claimed.attempt, PROFILE, [{"x": 1}], None)
         mine, theirs = asked(place, server.url), asked(place, server.url, owner="bob")
         waiting = waits_for(place, mine)
         fetching.fetch_next(place)
         fetching.fetch_next(place)
+    while unresolved.resolve(place.database, USUAL):
+        continue
     assert [(now(place, one).status, now(place, one).preview) for one in (mine, theirs)] == [
         ("ready", [{"x": 1}]),
         ("profiling", []),
@@ -159,6 +167,8 @@ def test_a_job_that_waits_for_what_cannot_be_had_fails_with_the_reason(place: Pl
     with receiving(status(404)) as server:
         job = waits_for(place, asked(place, server.url))
         fetching.fetch_next(place)
+    while unresolved.resolve(place.database, USUAL):
+        continue
     job = found(place.database, job)
     assert (job.status, job.error and "Mend it and import it again" in job.error.message) == (Status.FAILED, True)
 
@@ -178,8 +188,9 @@ def test_slow_servers_of_one_owner_do_not_hold_up_the_others(place: Place) -> No
     other = asked(place, "https://data.example.com/", owner="bob")
     with place.database.writing() as session:
         taken = [imports.take(session, "w", 30) for _ in range(4)]
-    assert [one and one.owner for one in taken] == ["ann", "ann", "bob", None]
-    assert [one.id for one in taken[2:] if one] == [other.id]
+    assert [one and one.owner for one in taken] == ["ann", "bob", "ann", None]
+    assert taken[1] is not None
+    assert taken[1].id == other.id
 
 
 def test_a_long_download_keeps_its_lease(place: Place) -> None:
@@ -251,6 +262,26 @@ def test_without_room_nothing_is_fetched(place: Place) -> None:
     assert fetching.fetch_next(Place(full, place.database, place.artifacts)) is False
 
 
+def test_no_more_is_fetched_than_the_owner_may_store(place: Place) -> None:
+    few = Place(place.settings.model_copy(update={"max_stored_bytes": 100_000}), place.database, place.artifacts)
+    with receiving(hostile.ENDLESS) as server:
+        dataset = asked(place, server.url)
+        assert fetching.fetch_next(few)
+    after = now(place, dataset)
+    assert (after.status, after.error and after.error.code, stored(place)) == ("invalid", "limit_reached", [])
+
+
+def test_a_disk_that_fills_up_meanwhile_is_not_filled_to_the_end(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = iter([2**40, 2**40, 0, 0])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    with receiving(hostile.ENDLESS) as server:
+        dataset = asked(place, server.url)
+        assert fetching.fetch_next(place)
+        assert fetching.fetch_next(place) is False
+    after = now(place, dataset)
+    assert (after.status, after.fetch_tries, after.lease_owner, stored(place)) == ("fetching", 0, None, [])
+
+
 def test_a_worker_fetches_until_it_stops(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "TICK", 0.01)
     with receiving(status(200, CSV)) as server:
@@ -263,13 +294,39 @@ def test_a_worker_fetches_until_it_stops(place: Place, monkeypatch: pytest.Monke
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_the_courier_fetches_and_ends_when_it_is_told_to(place: Place, tmp_path: Path) -> None:
+@pytest.fixture
+def begin(place: Place, tmp_path: Path) -> Begin:
+    """Starts a courier over the same database and store."""
     url = place.database.engine.url.render_as_string(hide_password=False)
     mine = {"FITD_DATA_DIR": str(tmp_path), "FITD_DATABASE_URL": url, "FITD_PRIVATE_NETWORKS": "127.0.0.0/8"}
-    command = [sys.executable, "-m", courier.__name__]
-    with receiving(status(200, CSV)) as server:
+    lease = {"FITD_LEASE_SECONDS": "1", "FITD_HEARTBEAT_SECONDS": "0.2"}
+    return lambda: subprocess.Popen([sys.executable, "-m", courier.__name__], env={**os.environ, **mine, **lease})
+
+
+def test_the_courier_fetches_and_ends_when_it_is_told_to(place: Place, begin: Begin) -> None:
+    with receiving(status(200, CSV)) as server, begin() as process:
         dataset = asked(place, server.url)
-        with subprocess.Popen(command, env={**os.environ, **mine}) as process:
+        until(lambda: now(place, dataset).status == "profiling", 30)
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_what_a_killed_courier_had_begun_is_fetched_by_the_next(
+    place: Place, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, never = threading.Event(), threading.Event()
+    with receiving(held(begun, never), status(200, CSV)) as server:
+        dataset = asked(place, server.url)
+        with begin() as process:
+            assert begun.wait(30)
+            process.kill()
+        assert (now(place, dataset).status, now(place, dataset).attempt) == ("fetching", 1)
+        with begin() as process:
             until(lambda: now(place, dataset).status == "profiling", 30)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            process.terminate()
+        never.set()
+    after = now(place, dataset)
+    assert (after.attempt, after.deaths, after.sha256) == (2, 0, SHA)
+    monkeypatch.setattr(orphans, "AGE", -60)
+    assert orphans.Sweep(place.database, place.artifacts).step() == 1
+    assert stored(place) == [f"datasets/{SHA}"]

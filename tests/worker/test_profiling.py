@@ -6,13 +6,17 @@ import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bench import traps
 from jobs import datasets, db, migrate
+from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.tables.datasets import Dataset
 from tests.fleet import until
@@ -33,14 +37,15 @@ def here(tmp_path: Path) -> Iterator[Place]:
     found.database.engine.dispose()
 
 
-def uploaded(here: Place, content: bytes) -> str:
+def uploaded(here: Place, content: bytes, name: str = "x") -> str:
     """A file that waits to be read."""
     assert here.artifacts.root is not None
-    path = here.artifacts.root / "datasets" / "x"
-    path.parent.mkdir(parents=True)
+    path = here.artifacts.root / "datasets" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     with here.database.writing() as session:
-        return datasets.create(session, "ann", "x", "datasets/x", len(content), "x").id
+        stored = f"datasets/{name}", len(content), sha256(content).hexdigest()
+        return datasets.create(session, "ann", name, *stored).id
 
 
 def refused(here: Place, content: bytes) -> str:
@@ -53,16 +58,58 @@ def refused(here: Place, content: bytes) -> str:
     return f"{dataset.error.error_class}/{dataset.error.code}: {dataset.error.message}"
 
 
+def test_what_is_told_of_a_file_counts_as_stored(here: Place) -> None:
+    content = b"a,b\n1,2\n"
+    short = replace(here, settings=here.settings.model_copy(update={"max_stored_bytes": 100}))
+    assert refused(short, content).startswith("data/limit_reached: Your datasets and large specs may have 100 bytes")
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,3\n", None])
+def test_a_file_that_is_damaged_or_gone_from_the_store_is_to_be_uploaded_again(
+    here: Place, content: bytes | None
+) -> None:
+    id = uploaded(here, b"a,b\n1,2\n")
+    assert here.artifacts.root is not None
+    path = here.artifacts.root / "datasets" / "x"
+    path.write_bytes(content) if content else path.unlink()
+    assert profiling.read_next(here) is True
+    error = found(here.database, id).error
+    assert error is not None
+    assert (error.code, error.message.endswith("Upload it again.")) == ("data_gone", True)
+
+
+def test_a_file_that_cannot_be_had_lets_the_next_one_go_first(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = uploaded(here, b"a,b\n1,2\n"), uploaded(here, b"a,b\n1,3\n", "y")
+    fetch = Artifacts.fetch
+
+    def failing(self: Artifacts, path: str, target: Path) -> None:
+        if path == "datasets/x":
+            raise PermissionError(path)
+        fetch(self, path, target)
+
+    monkeypatch.setattr(Artifacts, "fetch", failing)
+    assert [profiling.read_next(here) for _ in range(3)] == [False, True, False]
+    assert [found(here.database, id).status for id in (first, second)] == ["profiling", "ready"]
+    with here.database.writing() as session:
+        session.execute(sa.update(Dataset).where(Dataset.id == first).values(lease_until=db.now(-1)))
+        again = datasets.claim(session, "w", 30)
+    assert again is not None
+    assert (again.id, again.deaths) == (first, 0)
+
+
 def found(database: db.Database, id: str) -> Dataset:
     with database.reading() as session:
         return datasets.get(session, "ann", id)
 
 
-def kill_the_reader() -> None:
+def kill_the_reader(*, and_its_server: bool = False) -> None:
     until(multiprocessing.active_children)
     (reader,) = multiprocessing.active_children()
     assert reader.pid
-    os.kill(reader.pid, signal.SIGKILL)
+    if and_its_server:
+        os.kill(int(Path(f"/proc/{reader.pid}/stat").read_text().split()[3]), signal.SIGKILL)
+    with suppress(ProcessLookupError):  # the worker may have ended the orphan by now
+        os.kill(reader.pid, signal.SIGKILL)
 
 
 def test_a_file_that_takes_too_much_memory_is_invalid(here: Place) -> None:
@@ -93,3 +140,13 @@ def test_a_reader_that_is_killed_is_the_fault_of_its_file_only_when_it_happens_a
     assert profiling.read_next(here) is False
     dataset = found(here.database, id)
     assert (dataset.status, dataset.error and dataset.error.code) == ("invalid", "poison")
+
+
+def test_a_reader_that_is_killed_with_what_it_was_forked_from_is_not_the_fault_of_its_file(here: Place) -> None:
+    id = uploaded(here, HUGE)
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(profiling.read_next, here)
+        kill_the_reader(and_its_server=True)
+        assert reading.result() is False
+    dataset = found(here.database, id)
+    assert (dataset.status, dataset.deaths, dataset.error) == ("profiling", 1, None)

@@ -75,7 +75,17 @@ def test_a_round_does_a_bit_of_everything(place: Place) -> None:
     finished(place.database, Status.SUCCEEDED)
     touched(place.settings.data_dir / "artifacts/jobs/job_1/a1/x", 48)
     folder(place, "job_1-a2", 9)
-    gone = {"jobs": 1, "metrics": 0, "deliveries": 0, "workers": 0, "orphans": 1, "attempts": 1, "copies": 0}
+    gone = {
+        "jobs": 1,
+        "metrics": 0,
+        "deliveries": 0,
+        "audit": 0,
+        "times": 0,
+        "workers": 0,
+        "orphans": 1,
+        "attempts": 1,
+        "copies": 0,
+    }
     keeper = Retention(place)
     assert keeper.round() == gone
     assert keeper.round() == dict.fromkeys(gone, 0)
@@ -92,6 +102,8 @@ def test_a_step_that_fails_leaves_the_others_theirs(place: Place, monkeypatch: p
         "jobs": 0,
         "metrics": 0,
         "deliveries": 0,
+        "audit": 0,
+        "times": 0,
         "workers": 0,
         "attempts": 1,
         "copies": 0,

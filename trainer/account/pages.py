@@ -24,7 +24,7 @@ MOST_ROWS = 100
 MOST_TARGETS = 6
 """With charts of their own."""
 MANY_CLASSES = 12
-"""From here on the worst confusions are listed."""
+"""From here on the most frequent mistakes are listed."""
 
 CAPTIONS = {
     "per_class": "per class",
@@ -100,7 +100,7 @@ def report(run: Summary) -> str:
         **_common(run),
         style=Markup(charts.STYLE),
         pictures={"training": _training(run), "quality": _quality(run)},
-        pairs=_pairs(run),
+        pairs=_pairs(run.quality.scores or {}),
         spec=json.dumps(run.spec, indent=2, ensure_ascii=False),
     )
 
@@ -137,18 +137,9 @@ def _quality(run: Summary) -> list[Markup]:
     return [Markup(picture) for picture in drawn if picture]
 
 
-def _pairs(run: Summary) -> list[tuple[str, str, int]]:
-    """The ten most frequent mistakes, where there are many classes."""
-    found = (run.quality.scores or {}).get("confusion")
-    if found is None or len(labels := (confusion := Confusion.model_validate(found)).labels) < MANY_CLASSES:
-        return []
-    wrong = [
-        (labels[true], labels[predicted], rows)
-        for true, counts in enumerate(confusion.matrix)
-        for predicted, rows in enumerate(counts)
-        if true != predicted and rows
-    ]
-    return sorted(wrong, key=lambda pair: -pair[2])[:10]
+def _pairs(scores: dict[str, JsonValue]) -> list[JsonValue]:
+    """The most frequent mistakes, where there are many classes."""
+    return _rows(scores.get("mistakes")) if len(_rows(scores.get("per_class"))) >= MANY_CLASSES else []
 
 
 def _tables(scores: dict[str, JsonValue]) -> list[Table]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.spec.explained import UNKNOWN, Background, Diagnostics
 from jobs.spec.job import JobSpec
-from trainer import checkpoints
+from trainer import alive, checkpoints
 from trainer.account import charts, pages, plots, summary
 from trainer.data import Data
 from trainer.export import exporting
@@ -50,8 +50,10 @@ def write(
     """Writes every file into an existing folder. The state holds the weights to deliver."""
     checkpoints.write_tensors(folder / "model.safetensors", state.network.state(), {"spec": spec.model_dump_json()})
     history(folder / "history.csv", state.history)
+    alive.say()
     refused = exporting.write(folder / "model.onnx", spec, data, state.network.state())
     types = TYPES if refused else {"model.onnx": "application/octet-stream"} | TYPES
+    alive.say()
     run = summary.of(spec, data, state, finished, background, diagnostics, [*types], refused)
     said = diagnostics or Diagnostics(findings=[], flow=[])
     measured = finished.model_dump(mode="json", include=MEASURED) | {"onnx_refused": refused}

@@ -19,7 +19,7 @@ from jobs.spec.job import JobSpec
 from jobs.spec.loss import Bce
 from jobs.spec.model import Conv, Dense, Layer, Residual, Sequential
 from jobs.spec.preprocessing import Classes, Embedding, Preprocessing, TableFeatures
-from jobs.spec.signature import METADATA_KEY, PIXELS, ColumnInput, ImageInputs, Signature, TableInputs
+from jobs.spec.signature import METADATA_KEY, PIXELS, WIDEST_KEY, ColumnInput, ImageInputs, Signature, TableInputs
 from trainer import ensembles, scores
 from trainer.data import Data
 from trainer.export import graph_features, graph_network, runtime
@@ -59,8 +59,10 @@ def write(path: Path, spec: JobSpec, data: Data, tensors: Tensors) -> str | None
         built = build(layers, tensors, data.preprocessing, described, spec.ensemble)
     except TooLarge as error:
         return str(error)
-    why = _differs(built, data, spec.ensemble, _reference(layers, data, tensors), feeds(data.sample, described.inputs))
+    net = _network(layers, data, tensors)
+    why = _differs(built, data, spec.ensemble, _reference(net, data), feeds(data.sample, described.inputs))
     if why is None:
+        built.model.metadata_props.add(key=WIDEST_KEY, value=str(net.widest * len(built.lanes)))
         path.write_bytes(built.model.SerializeToString())
     return why
 
@@ -163,14 +165,20 @@ def _column(one: ColumnInput, values: pl.Series) -> npt.NDArray[Any]:
     return columns.as_numbers(values)
 
 
-@torch.no_grad()
-def _reference(layers: Sequence[Layer], data: Data, tensors: Tensors) -> torch.Tensor:
-    """[K, N, outputs] by the trainer's own network, on the processor and in single precision."""
-    x = torch.from_numpy(preprocessing.inputs(data.preprocessing.features, data.sample))
+def _network(layers: Sequence[Layer], data: Data, tensors: Tensors) -> network.Network:
+    """The trainer's own, on the processor and in single precision."""
     lanes = len(next(iter(tensors.values())))
-    net = network.build(_zeroed(layers), tuple(x.shape[1:]), [0] * lanes, "cpu", data.embeddings)
+    net = network.build(_zeroed(layers), data.input_shape, [0] * lanes, "cpu", data.embeddings)
     for name, tensor in net.state().items():
         tensor.copy_(tensors[name])
+    return net
+
+
+@torch.no_grad()
+def _reference(net: network.Network, data: Data) -> torch.Tensor:
+    """[K, N, outputs] of the sample rows."""
+    x = torch.from_numpy(preprocessing.inputs(data.preprocessing.features, data.sample))
+    lanes = len(next(iter(net.state().values())))
     return net(x.unsqueeze(0).expand(lanes, *x.shape), Pass(False, []))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from jobs.errors import DataInvalid
 from jobs.spec.preprocessing import UNSEEN, Category, ImageFeatures, Power, Quantile, Scaling, TableFeatures
+from trainer import alive
 
 Matrix = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
@@ -50,6 +51,7 @@ def images(features: ImageFeatures, pixels: npt.NDArray[Any]) -> Inputs:
         raise DataInvalid(f"The images are {pixels.shape[1:]} (height, width, channels): the model takes {shape}.")
     x = np.empty((len(pixels), features.channels, *shape[:2]), np.float32)
     for start in range(0, len(pixels), IMAGES_AT_ONCE):
+        alive.say()
         chunk = pixels[start : start + IMAGES_AT_ONCE].astype(np.float64)
         scaled_chunk = rounded(standardised(chunk, features.center, features.scale))
         x[start : start + len(chunk)] = np.moveaxis(scaled_chunk, 3, 1)
@@ -81,6 +83,7 @@ def rounded(x: Matrix) -> Inputs:
 
 def transformed(x: Matrix, transform: Quantile | Power | None) -> Matrix:
     """One column, by the formula in the transform's description."""
+    alive.say()
     match transform:
         case None:
             return x

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from jobs.spec.preprocessing import Classes, Reals, TableFeatures
+from trainer import alive
 from trainer.features import preprocessing
 from trainer.features.encoding import Matrix
 from trainer.sources.content import Index
@@ -68,6 +69,7 @@ def by_order(x: Matrix, y: Index, least: float) -> float:
 
     The classes lie in the order of their mean rank; each cut is the best between all classes below and all above.
     """
+    alive.say()
     if len(x) > GLANCE and _cut(x[:GLANCE], y[:GLANCE]) < least - _NEARLY:
         return 0.0
     return _cut(x, y)

@@ -19,6 +19,8 @@ from jobs.spec.data import (
 )
 from jobs.spec.job import JobSpec
 from jobs.spec.preprocessing import GAP, Category, Classes, ImageFeatures, Number, Reals, Scaling, TableFeatures
+from jobs.spec.values import LONGEST_NAME
+from trainer import alive
 from trainer.features import preprocessing, scalers
 from trainer.features.encoding import IMAGES_AT_ONCE, Matrix
 from trainer.sources import columns, profiling
@@ -39,6 +41,7 @@ def choose(features: Features, frame: pl.DataFrame, never: set[str]) -> Chosen:
     _refuse_unknown(features, frame)
     numeric, categorical, notes = [], [], []
     for column in frame:
+        alive.say()
         if column.name in never or not _wanted(features, column.name):
             continue
         match features.kinds.get(column.name) or profiling.kind(column):
@@ -96,6 +99,9 @@ def target(task: Task, frame: pl.DataFrame, names: list[str]) -> Classes | Reals
     known = columns.distinct(frame[names[0]])
     if len(known) < 2:
         raise DataInvalid(f"All training rows have '{names[0]}' = '{known[0]}': a classification needs two classes.")
+    if long := [label for label in known if len(label) > LONGEST_NAME]:
+        told = f"Column '{names[0]}' has a class of {len(long[0]):,} characters ('{long[0][:40]}…')"
+        raise DataInvalid(f"{told}, and the name of a class has at most {LONGEST_NAME}: shorten it.")
     return Classes(column=names[0], classes=known)
 
 
@@ -136,6 +142,7 @@ def _refuse_infinite(x: Matrix, names: list[str]) -> None:
 
 
 def _category(spec: JobSpec, column: pl.Series) -> Category:
+    alive.say()
     known = columns.distinct(column)
     fill = columns.most_frequent(column) if known and spec.missing.categorical == "most_frequent" else GAP
     if fill == GAP and column.null_count():

@@ -12,6 +12,7 @@ import polars as pl
 
 from jobs.errors import DataInvalid
 from jobs.spec.preprocessing import UNSEEN, Category, Classes, ImageFeatures, Number, Reals, TableFeatures
+from trainer import alive
 from trainer.features import encoding
 from trainer.features.encoding import Inputs, Matrix
 from trainer.sources import columns
@@ -47,6 +48,7 @@ def numbers(frame: pl.DataFrame, names: Sequence[str]) -> Matrix:
     """N×F in float64, NaN where missing."""
     x = np.empty((frame.height, len(names)))
     for i, name in enumerate(names):
+        alive.say()
         x[:, i] = columns.as_numbers(column(frame, name))
     return x
 
@@ -73,6 +75,7 @@ def _table(features: TableFeatures, frame: pl.DataFrame) -> Inputs:
         _refuse_other_kind(number, column(frame, number.name))
     places = np.empty((frame.height, len(features.categories)), np.int64)
     for i, category in enumerate(features.categories):
+        alive.say()
         places[:, i] = positions(category, column(frame, category.name))
     return encoding.table(features, numbers(frame, [number.name for number in features.numbers]), places)
 

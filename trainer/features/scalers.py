@@ -18,6 +18,7 @@ from jobs.spec.data import (
     StandardScaler,
 )
 from jobs.spec.preprocessing import Power, Quantile, Scaling
+from trainer import alive
 from trainer.features import encoding
 from trainer.features.encoding import Matrix
 
@@ -66,6 +67,7 @@ def affine(scaler: Scaler, chunks: Iterable[Matrix], width: int) -> tuple[list[f
 
 def _fitted(estimator: Any, chunks: Iterable[Matrix]) -> Any:
     for chunk in chunks:
+        alive.say()
         estimator.partial_fit(chunk)
     return estimator
 

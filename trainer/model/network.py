@@ -15,7 +15,7 @@ from jobs.spec import model as spec
 from jobs.spec import shapes
 from jobs.spec.init import Init, Uniform
 from jobs.spec.preprocessing import Embedding
-from trainer import seeds
+from trainer import alive, seeds
 from trainer.model import initializers, layers
 from trainer.model.layers import Back, Learned, Pass
 from trainer.model.parameters import Layout, Parameters, Tensors
@@ -53,6 +53,7 @@ class Network:
     def __call__(self, x: torch.Tensor, how: Pass) -> torch.Tensor:
         """[K, B, *input] → [K, B, outputs]."""
         for _, layer in self.layers:
+            alive.say()
             x, _ = layer(x, how)
         return x
 
@@ -120,6 +121,7 @@ def _start(weights: Tensors, placed: list[shapes.Placed], generators: list[torch
     for name, weight in weights.items():
         if init := inits.get(name):
             for lane, generator in zip(weight, generators, strict=True):
+                alive.say()
                 drawn = torch.empty(lane.shape)
                 initializers.fill(drawn, init, generator)
                 lane.copy_(drawn)

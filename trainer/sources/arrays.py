@@ -9,8 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from jobs.errors import DataInvalid
+from jobs.spec.profile import MOST_COLUMNS
 from trainer.sources import columns
-from trainer.sources.content import MAX_BYTES, MAX_COLUMNS, Images, Pixels, Table
+from trainer.sources.content import MAX_BYTES, Images, Pixels, Table
 
 Array = npt.NDArray[Any]
 
@@ -65,8 +66,8 @@ def _refuse_size(name: str, declared: int, held: int) -> None:
 def _table(x: Array, y: Array) -> Table:
     if x.dtype.kind not in "biuf":
         raise DataInvalid("A two-dimensional X must hold numbers: send text columns as CSV or Parquet.")
-    if not 1 <= x.shape[1] <= MAX_COLUMNS:
-        raise DataInvalid(f"X has {x.shape[1]:,} columns: send between 1 and {MAX_COLUMNS:,}.")
+    if not 1 <= x.shape[1] <= MOST_COLUMNS:
+        raise DataInvalid(f"X has {x.shape[1]:,} columns: send between 1 and {MOST_COLUMNS:,}.")
     features = [columns.canonical(pl.Series(f"x{i}", x[:, i])) for i in range(x.shape[1])]
     if y.ndim == 1:
         return Table(pl.DataFrame([*features, _labels("y", y)]), target="y")

@@ -8,7 +8,6 @@ import polars as pl
 
 MAX_BYTES = 4 << 30
 """A dataset may take this much memory once decoded."""
-MAX_COLUMNS = 10_000
 
 Index = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]

@@ -10,8 +10,9 @@ from itertools import islice
 import polars as pl
 
 from jobs.errors import DataInvalid
+from jobs.spec.profile import MOST_COLUMNS
 from trainer.sources import columns, encodings, headers
-from trainer.sources.content import MAX_COLUMNS, Table
+from trainer.sources.content import Table
 
 SEPARATORS = ",;\t|"
 
@@ -155,8 +156,8 @@ def _records(text: str, separator: str, escape: str | None, odd: _Odd) -> Iterat
 
 
 def _checked(width: int) -> int:
-    if width > MAX_COLUMNS:
-        raise DataInvalid(f"The file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out.")
+    if width > MOST_COLUMNS:
+        raise DataInvalid(f"The file has {width:,} columns, and at most {MOST_COLUMNS:,} are read: leave some out.")
     return width
 
 

@@ -18,7 +18,8 @@ def part(cells: pl.DataFrame) -> tuple[Names, pl.DataFrame, tuple[str, ...]]:
     given = cells.row(0)
     names = _names(given)
     renamed = [name for name, first in zip(names, given, strict=True) if first not in (None, name)]
-    note = f"{len(renamed)} columns had the name of another; they are now called {', '.join(renamed[:5])}, …"
+    more = ", …" if len(renamed) > 5 else ""
+    note = f"Columns that had the name of another ({len(renamed)}) are now called {', '.join(renamed[:5])}{more}"
     return names, cells[1:], (note,) if renamed else ()
 
 

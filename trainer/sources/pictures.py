@@ -11,6 +11,7 @@ import polars as pl
 from PIL import Image, UnidentifiedImageError
 
 from jobs.errors import DataInvalid
+from trainer import alive
 from trainer.sources.content import MAX_BYTES, Images
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -65,6 +66,7 @@ def _measure(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> tuple[
 
 
 def _open(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Image.Image:
+    alive.say()
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Literal, cast
 
 import polars as pl
 from pydantic import JsonValue
 
-from jobs.spec.profile import ALL, SOME, ColumnProfile, DatasetProfile, ValueCount
+from jobs.spec.profile import LONGEST, ColumnProfile, DatasetProfile, ValueCount, shortened, told
 from trainer.sources import columns
 from trainer.sources.content import Images, Table
+
+MOST_WARNINGS = 100
+PREVIEW_BYTES = 512 << 10
+"""Of a preview as JSON."""
 
 _TEXT_DISTINCT = 100
 _MOSTLY = 0.5
@@ -18,10 +23,12 @@ _MOSTLY = 0.5
 def profile(data: Table | Images) -> DatasetProfile:
     """Whole numbers and decimals are `numeric`, and booleans too: as features they are 0 and 1."""
     warnings = [*data.warnings, *(warning for column in data.frame for warning in _warnings(column))]
+    if more := len(warnings[MOST_WARNINGS:]):
+        warnings[MOST_WARNINGS:] = [f"{more:,} more warnings are left out."]
     return DatasetProfile(
         layout="images" if isinstance(data, Images) else "table",
         rows=data.rows,
-        columns=[_column(column) for column in data.frame],
+        columns=[_column(column, data.frame.width) for column in data.frame],
         image=_image(data) if isinstance(data, Images) else None,
         target=data.target,
         warnings=warnings,
@@ -39,13 +46,21 @@ def kind(column: pl.Series) -> Literal["numeric", "categorical", "datetime", "te
 
 
 def preview(data: Table | Images, rows: int) -> list[dict[str, JsonValue]]:
-    """The first rows, as JSON; of images, their labels."""
-    return cast("list[dict[str, JsonValue]]", json.loads(data.frame.head(rows).write_json()))
+    """The first rows, as JSON, no more than fit into `PREVIEW_BYTES`; of images, their labels."""
+    head = data.frame.head(rows).with_columns(pl.col(pl.String).str.head(LONGEST + 1))
+    found = [{name: _shown(value) for name, value in row.items()} for row in json.loads(head.write_json())]
+    sizes = accumulate(len(json.dumps(row)) for row in found)
+    return [row for row, size in zip(found, sizes, strict=True) if size <= PREVIEW_BYTES]
 
 
-def _column(column: pl.Series) -> ColumnProfile:
+def _shown(value: JsonValue) -> JsonValue:
+    return shortened(value) if isinstance(value, str) else value
+
+
+def _column(column: pl.Series, width: int) -> ColumnProfile:
     counts = columns.counts(column)
-    top = counts.head(ALL if counts.height <= ALL else SOME)
+    top = counts.head(told(counts.height, width))
+    values = columns.as_text(top["value"]).str.head(LONGEST + 1)
     return ColumnProfile(
         name=column.name,
         kind=kind(column),
@@ -54,8 +69,7 @@ def _column(column: pl.Series) -> ColumnProfile:
         missing=column.null_count(),
         distinct=counts.height,
         top=[
-            ValueCount(value=value, count=count)
-            for value, count in zip(columns.as_text(top["value"]), top["count"], strict=True)
+            ValueCount(value=shortened(value), count=count) for value, count in zip(values, top["count"], strict=True)
         ],
         rarest=counts["count"][-1] if counts.height else None,
         **_statistics(column),

@@ -12,8 +12,10 @@ import polars as pl
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from jobs.errors import DataInvalid
+from jobs.spec.profile import MOST_COLUMNS
+from jobs.spec.values import LONGEST_NAME
 from trainer.sources import archives, arrays, columns, delimited, pictures
-from trainer.sources.content import MAX_BYTES, MAX_COLUMNS, Images, Table
+from trainer.sources.content import MAX_BYTES, Images, Table
 
 _PARQUET = (b"PAR1", b"PARE")
 _GZIP = b"\x1f\x8b"
@@ -46,6 +48,15 @@ def read(path: Path) -> Table | Images:
 
     Whatever is wrong with the bytes is a `DataInvalid` that says what, where and how to mend it.
     """
+    data = _any(path)
+    for place, name in enumerate(data.frame.columns, start=1):
+        if len(name) > LONGEST_NAME:  # a spec could not name it
+            told = f"Column {place:,} has a name of {len(name):,} characters ('{name[:40]}…')"
+            raise DataInvalid(f"{told}, and may have one of {LONGEST_NAME}: shorten it, or add a header.")
+    return data
+
+
+def _any(path: Path) -> Table | Images:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic in _PARQUET:
@@ -136,8 +147,8 @@ def _damaged(reason: str) -> DataInvalid:
 def _refuse_large(rows: int, width: int, most: int) -> None:
     if rows == 0 or width == 0:
         raise DataInvalid("The file holds no rows: write at least one.")
-    if width > MAX_COLUMNS:
-        raise DataInvalid(f"The file has {width:,} columns, and at most {MAX_COLUMNS:,} are read: leave some out.")
+    if width > MOST_COLUMNS:
+        raise DataInvalid(f"The file has {width:,} columns, and at most {MOST_COLUMNS:,} are read: leave some out.")
     if rows * width * _BYTES_PER_VALUE > most:
         raise DataInvalid(
             f"{rows:,} rows of {width:,} columns are more than the {most:,} bytes it may become: send fewer."

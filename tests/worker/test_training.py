@@ -1,0 +1,111 @@
+"""What becomes of a job whose child is gone, by who ended it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs import migrate
+from jobs.settings import Settings
+from jobs.states import Status
+from jobs.tables.jobs import Job
+from tests.fleet import until
+from tests.jobs.samples import claimed, created, found
+from worker import children, gpus, place, training
+from worker.holds import Hold
+from worker.memory import Toll
+from worker.messages import Equipped
+from worker.place import Place
+from worker.record import Record
+from worker.training import Run
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    settings = Settings(data_dir=tmp_path)
+    migrate.upgrade(settings.database)
+    children.warm()
+    one = place.open_(settings, [])
+    yield one
+    one.over.set()
+    one.database.engine.dispose()
+
+
+@pytest.fixture
+def without_gpu() -> None:
+    """Skips where there is one: it would have to be taken away."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+
+
+def long_run(here: Place, kills: list[int]) -> Run:
+    """A claimed job, beside which the kernel has killed so many of another slot."""
+    created(here.database, epochs=100_000)
+    job = claimed(here.database)
+    return Run(here, Record(here, Hold(job)), 0, toll=Toll(lambda: kills[0]))
+
+
+def child_of(run: Run) -> int:
+    """Its process, once it trains."""
+    until(lambda: run.record.latest)
+    assert run.child is not None
+    assert run.child.process.pid
+    return run.child.process.pid
+
+
+def became(here: Place, run: Run) -> tuple[Status, str | None, int]:
+    job: Job = found(here.database, run.job)
+    return job.status, job.status_code, job.oom_attempts
+
+
+def test_a_child_that_its_worker_ended_is_not_charged_with_anothers_want_of_memory(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "DRAIN_PATIENCE", 0.5)
+    run = long_run(here, kills := [0])
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        os.kill(child_of(run), signal.SIGSTOP)  # it cannot save itself
+        kills[0] = 1
+        here.drain_asked.set()
+        ended.result()
+    run.clear()
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
+
+
+@pytest.mark.parametrize(("kills", "code"), [(0, "exit_-9"), (1, "out_of_memory")])
+def test_a_child_that_was_killed_from_outside_ran_out_of_memory_if_the_kernel_says_so(
+    here: Place, kills: int, code: str
+) -> None:
+    run = long_run(here, count := [0])
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        count[0] = kills
+        os.kill(child_of(run), signal.SIGKILL)
+        ended.result()
+    run.clear()
+    assert became(here, run) == (Status.QUEUED, code, kills)
+
+
+def test_a_worker_whose_gpu_is_gone_fails_no_job_that_needs_one(here: Place, without_gpu: None) -> None:
+    needing = [created(here.database, device="cuda") for _ in range(2)]
+    here.gpus.append("H100")  # found when the worker started
+    assert (training.train_next(here, 0), training.train_next(here, 0)) == (True, False)
+    first, second = [found(here.database, job) for job in needing]
+    assert (first.status, first.status_code, first.stalled_attempts) == (Status.QUEUED, "gpu_lost", 0)
+    assert (second.status, second.attempt, here.gpus) == (Status.QUEUED, 0, [])
+    assert (first.not_before - first.updated_at).total_seconds() > training.AWAY - 1
+
+
+def test_a_worker_looks_for_its_gpus_until_they_are_back(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([[], [], ["H100"]])  # this machine has none that could be taken away
+    monkeypatch.setattr(gpus, "AGAIN", 0.01)
+    monkeypatch.setattr(children, "equipped", lambda: Equipped(gpus=next(looks), versions={}))
+    here.gpus.append("H100")
+    gpus.doubt(here)
+    until(lambda: here.gpus)
+    assert (here.gpus, next(looks, None)) == (["H100"], None)
