@@ -3,6 +3,8 @@
 .PHONY: help demo up test test-slow lint format bench-venv bench-speed bench-ingest bench-published faults soak audit sbom \
 	constraints clean
 MAKEFLAGS += --no-print-directory
+# Many processes start here, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)

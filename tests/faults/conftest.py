@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = next((name for name in DATABASES if name in item.name), "alone")
         item.add_marker(pytest.mark.xdist_group("faults"))
         if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(300))  # others work beside it
+            item.add_marker(pytest.mark.timeout(600))  # others work beside it
         if not any(f"_row_{row}_" in item.name for row in QUICK[name]):
             item.add_marker(pytest.mark.slow)
 
@@ -90,7 +90,7 @@ class Accepted(dict[str, Outcome | None]):
         self[job.id] = expected
         return job
 
-    def check(self, seconds: float = 90) -> None:
+    def check(self, seconds: float = 240) -> None:
         """All that was promised holds."""
         check(self.fleet, self, seconds)
 

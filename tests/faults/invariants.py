@@ -55,7 +55,7 @@ def history(fleet: Fleet, job_id: str) -> History:
     return {name: [(point.step, point.value) for point in points] for name, points in data.items()}
 
 
-def check(fleet: Fleet, accepted: Mapping[str, Outcome | None], seconds: float = 90) -> None:
+def check(fleet: Fleet, accepted: Mapping[str, Outcome | None], seconds: float = 240) -> None:
     """Raises `AssertionError` with every violation; `accepted` maps each job to what it must come to if it succeeds,
     None where nothing is to be compared.
 

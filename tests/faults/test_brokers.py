@@ -69,7 +69,6 @@ def test_row_10_without_a_broker_jobs_are_accepted_and_run(fleet: Fleet, accepte
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_row_10_after_minutes_without_a_broker_bells_are_heard_again(
     fleet: Fleet, accepted: Accepted, measured: Measured
 ) -> None:

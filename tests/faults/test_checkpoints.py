@@ -96,7 +96,6 @@ def test_row_3_children_killed_twenty_times_inside_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("point", WORKER)
 def test_row_3_workers_killed_twenty_times_inside_uploads(fleet: Fleet, accepted: Accepted, point: str) -> None:
     accepted.expect(SAVING)

@@ -93,9 +93,7 @@ def problem(answer: httpx2.Response) -> tuple[int, str, str | None, str]:
 AWAY = (503, "database_unavailable", "2", "application/problem+json")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "spec"), [(8, STEADY), pytest.param(60, LASTING, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
-)
+@pytest.mark.parametrize(("seconds", "spec"), [(8, STEADY), pytest.param(60, LASTING, marks=pytest.mark.slow)])
 def test_row_14_a_run_goes_on_while_the_database_is_away(
     fleet: Fleet, accepted: Accepted, failing: Callable[..., None], outage: Outage, seconds: int, spec: Any
 ) -> None:
@@ -109,7 +107,7 @@ def test_row_14_a_run_goes_on_while_the_database_is_away(
         assert problem(submitted(fleet.url)) == AWAY
         until(lambda: time.monotonic() - gone > seconds, 2 * seconds)
         assert cpu_seconds(child) - spent > seconds / 10
-    accepted.check(300)
+    accepted.check()
     assert exits(fleet, job) == ["succeeded"]
 
 

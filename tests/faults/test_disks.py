@@ -17,7 +17,6 @@ from tests.faults.runs import exits, saved
 from tests.fleet import Fleet, until
 from tests.servers import made
 
-pytestmark = pytest.mark.timeout(300)  # fleets of their own have to start
 MIB = 1024**2
 LEAST = 8 * MIB
 """Below which fitd calls a disk nearly full."""

@@ -21,7 +21,6 @@ def embedded(tmp_path: Path) -> Iterator[Fleet]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_whatever_is_killed_under_up_nothing_is_lost(embedded: Fleet) -> None:
     accepted = Accepted(embedded, References(embedded))
     spec = digits(epochs=1500)

@@ -80,7 +80,7 @@ def test_row_1_ten_workers_killed_in_one_run_leave_the_same_weights(fleet: Fleet
         reached = progressed(fleet, job, number, reached)
         fleet.kill("worker")
         fleet.start("worker")
-    accepted.check(300)
+    accepted.check()
     assert exits(fleet, job) == ["lease_expired"] * KILLS + ["succeeded"]
 
 
