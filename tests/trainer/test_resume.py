@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jobs.spec.augment import Augmentation
-from jobs.spec.data import Scaler
+from jobs.spec.data import Builtin, Scaler
 from jobs.spec.job import JobSpec, Precision
 from jobs.spec.loss import Loss
 from jobs.spec.model import Layer, Sequential
@@ -20,8 +20,7 @@ from trainer import batches
 SEEDS = 70
 
 
-def check(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(seed)
+def check(spec: JobSpec, seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = whole(spec, folder)
     monkeypatch.setattr("trainer.fit.REPORT_SECONDS", 0.0)  # a report after every step, mid-epoch ones included
     monkeypatch.setattr("trainer.keeper.SAVE_SECONDS", 0.0)
@@ -34,13 +33,21 @@ def check(seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_an_interrupted_run_ends_in_the_same_bytes(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(seed, tmp_path, monkeypatch)
+    check(spec_of(seed), seed, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEEDS, 600))
 def test_so_does_any_other(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(seed, tmp_path, monkeypatch)
+    check(spec_of(seed), seed, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow  # seconds for a step, on a processor
+@pytest.mark.parametrize("seed", range(0, 36, 3))
+def test_so_do_convolutions_in_fp16(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(seed).model_copy(update={"precision": "fp16"})
+    assert spec.dataset == Builtin(name="digits")
+    check(spec, seed, tmp_path, monkeypatch)
 
 
 def test_every_kind_is_among_the_specs_drawn() -> None:
