@@ -10,6 +10,7 @@ import obstore
 import sqlalchemy as sa
 import structlog
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -178,8 +179,9 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request, path: str) -> str:
-    """What an address answers to, by the contract: the framework names the methods of one of its operations only."""
-    return ", ".join(sorted(request.app.openapi()["paths"].get(path, {}))).upper()
+    """What an address answers to: the framework names the methods of one of its operations only."""
+    operations = iter_route_contexts(request.app.routes)
+    return ", ".join(sorted({method for one in operations if one.path == path for method in one.methods or ()}))
 
 
 def _headers(status: int, error: errors.FitdError) -> Mapping[str, str]:

@@ -41,6 +41,12 @@ def test_a_method_that_is_not_answered(client: TestClient, method: str, path: st
     assert answer.headers["allow"] == allowed
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/nothing"), ("GET", "/v1/jobs/x"), ("PUT", "/v1/jobs")])
+def test_a_wrong_address_costs_nothing(app: FastAPI, client: TestClient, method: str, path: str) -> None:
+    client.request(method, path)
+    assert app.openapi_schema is None  # a second of the processor's time
+
+
 def test_a_defect_of_ours_is_a_500_that_tells_nothing(app: FastAPI, client: TestClient) -> None:
     @app.get("/broken")
     def broken() -> None:
