@@ -10,9 +10,9 @@ JOB_BYTES = 4096
 """Of a job beside its spec: events, attempts, what was decided."""
 
 
-def of(session: Session, owner: str) -> int:
+def of(owner: str) -> sa.ColumnElement[int]:
     """Bytes of an owner's jobs."""
-    return session.scalar(sa.select(Holding.bytes).where(Holding.owner == owner)) or 0
+    return sa.func.coalesce(sa.select(Holding.bytes).where(Holding.owner == owner).scalar_subquery(), 0)
 
 
 def add(session: Session, owner: str, spec_bytes: int) -> None:

@@ -30,10 +30,11 @@ def check_job(session: Session, job: Job, settings: Settings) -> None:
     """
     most = settings.max_waiting_jobs
     beyond = sa.select(Job.id).where(Job.owner == job.owner, Job.status.in_(AT_REST)).offset(most).limit(1)
-    if session.scalar(beyond):
+    waits, size = session.execute(sa.select(beyond.scalar_subquery(), holdings.of(job.owner))).one()
+    if waits:
         text = f"{most} of your jobs wait or are paused, as many as may; wait for some to run, or cancel them."
         raise errors.QuotaReached(WAIT, text)
-    if holdings.of(session, job.owner) > (most := settings.max_recorded_bytes):
+    if size > (most := settings.max_recorded_bytes):
         text = f"Your jobs may have {most} bytes on record, ended ones included; delete jobs that have ended first."
         raise errors.LimitReached(text)
     if job.spec_bytes >= HEAVY:

@@ -65,11 +65,11 @@ def test_what_jobs_take_is_known_without_counting_them(database: db.Database) ->
     with database.writing() as session:
         jobs = [sent(session, spec(size)) for size in (1000, 2 * HEAVY)]
         sizes = [2 * job.spec_bytes + holdings.JOB_BYTES for job in jobs]
-        assert holdings.of(session, "ann") == sum(sizes)
+        assert session.scalar(sa.select(holdings.of("ann"))) == sum(sizes)
         for job in jobs:
             store.cancel(session, "ann", job.id)
         store.delete(session, "ann", jobs[0].id)
-        assert (holdings.of(session, "ann"), holdings.of(session, "bob")) == (sizes[1], 0)
+        assert session.execute(sa.select(holdings.of("ann"), holdings.of("bob"))).one() == (sizes[1], 0)
 
 
 def test_a_spec_is_no_file(database: db.Database) -> None:
