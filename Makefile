@@ -52,7 +52,7 @@ bench-ingest: $(VENV)/dev ## what becomes of hostile files, beside pandas and py
 bench-published: $(VENV)/dev ## scores beside published ones: about 30 minutes
 	$(BIN)/python -m bench.published --write docs/published.md
 
-faults: $(VENV)/dev ## every fault on both databases, and what was measured: about two hours
+faults: $(VENV)/dev ## every fault on both databases, and what was measured: about three hours
 	$(BIN)/python -m tests.faults.matrix --write docs/reliability.md
 
 soak: $(VENV)/dev ## half an hour of random faults, seeded, then whether every promise held

@@ -22,6 +22,8 @@ from jobs.tables.jobs import Attempt, Event, Job
 from .samples import RESOLVED, SPEC, created, file, found, running
 
 STATUS_OF = {"started": Status.RUNNING, "requeued": Status.QUEUED} | {status.value: status for status in Status}
+CROWDED = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.xdist_group("faults")]
+"""Its ten processes leave no room for a fleet."""
 Work = Callable[[Session, Job], object]
 
 OWNERS: dict[str, Work] = {
@@ -128,11 +130,7 @@ def queue_up(database: db.Database, jobs: int) -> None:
                 store.create(session, "ann", SPEC, RESOLVED)
 
 
-@pytest.mark.parametrize(
-    "jobs",
-    # its ten processes leave no room for a fleet
-    [50, pytest.param(50_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.xdist_group("faults")])],
-)
+@pytest.mark.parametrize("jobs", [50, *(pytest.param(many, marks=CROWDED) for many in (5_000, 50_000))])
 def test_row_26_eight_workers_and_two_reapers_claim_nothing_twice(database: db.Database, jobs: int) -> None:
     queue_up(database, jobs)
     url = database.engine.url.render_as_string(hide_password=False)
