@@ -94,6 +94,16 @@ def broker_command(folder: Path, address: Path) -> list[str]:
     return [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
+def broker_answers(address: Path) -> bool:
+    """Whether the broker there has read its data: until then it listens, but refuses every command with -LOADING."""
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.settimeout(1)
+        probe.connect(str(address))
+        probe.sendall(b"PING\r\n")
+        return probe.recv(100) == b"+PONG\r\n"
+    return False
+
+
 def free_port(host: str, port: int) -> int:
     """The port itself, or a free one for 0; `StackError` if it is taken."""
     with socket.create_server((host, 0)) if port == 0 else _bound(host, port) as listener:
@@ -137,7 +147,7 @@ def _start(plan: Plan, short: Path, parts: dict[str, Part], say: Say, stop: thre
         address = short / "broker.sock"
         environment["FITD_BROKER_URL"] = f"redis+socket://{address}"
         start("broker", *broker_command(plan.data_dir / "broker", address))
-        wait(lambda: _listens(address), "the broker", broken)
+        wait(lambda: broker_answers(address), "the broker", broken)
     start("worker", sys.executable, "-m", "worker")  # first, since it loads for longest
     start("api", sys.executable, "-m", "api")
     url = f"http://{'127.0.0.1' if plan.host in ('0.0.0.0', '::') else plan.host}:{port}"
@@ -167,11 +177,6 @@ def _stopping(say: Say) -> Iterator[dict[str, Part]]:
 def _last_words(part: Part) -> str | None:
     code = part.exit_code()
     return None if code is None else f"the {part.name} died ({ending(code)}). Its last words:\n{part.tail()}"
-
-
-def _listens(address: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(address)) == 0
 
 
 def _bound(host: str, port: int) -> socket.socket:

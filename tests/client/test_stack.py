@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,14 @@ def alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def ask(address: Path, command: bytes) -> bytes:
+    """What the broker there answers."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(address))
+        client.sendall(command)
+        return client.recv(100)
+
+
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[Part]:
     """A part that does nothing for a minute."""
@@ -51,13 +60,33 @@ def test_the_broker_answers_and_keeps_its_data(tmp_path: Path) -> None:
     address = tmp_path / "b.sock"
     for sent, answer in ((b"SET k v\r\n", b"+OK\r\n"), (b"GET k\r\n", b"$1\r\nv\r\n")):
         broker = Part("broker", stack.broker_command(tmp_path, address), tmp_path / "broker.log", {})
-        until(address.exists)
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(address))
-            client.sendall(sent)
-            assert client.recv(100) == answer
-        broker.stop(5)
+        try:
+            until(lambda: stack.broker_answers(address))
+            assert ask(address, sent) == answer
+        finally:
+            broker.stop(5)
         assert broker.exit_code() == 0
+
+
+def test_a_broker_that_still_reads_its_data_does_not_answer(tmp_path: Path) -> None:
+    address = tmp_path / "b.sock"
+    assert not stack.broker_answers(address)
+    said: list[bytes] = []
+
+    def serve(words: bytes) -> None:
+        with listener.accept()[0] as caller:
+            said.append(caller.recv(100))
+            caller.sendall(words)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        for words, ready in ((b"-LOADING Valkey is loading the dataset in memory\r\n", False), (b"+PONG\r\n", True)):
+            server = threading.Thread(target=serve, args=(words,))
+            server.start()
+            assert stack.broker_answers(address) is ready
+            server.join()
+    assert said == [b"PING\r\n"] * 2
 
 
 def test_a_taken_port_is_said_before_anything_starts() -> None:
