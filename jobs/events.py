@@ -10,6 +10,17 @@ from jobs import db, webhooks
 from jobs.tables.jobs import Event, Job
 
 
+def begin(session: Session, job: Job, happened: Sequence[tuple[str, str]]) -> None:
+    """Adds the first events, kind and message of each, of a job that was just made with their number as `event_seq`."""
+    same = {"job_id": job.id, "at": job.created_at, "attempt": 0, "level": "info", "data": {}}
+    numbered = list(enumerate(happened, 1))
+    rows = [{**same, "seq": seq, "kind": kind, "message": message} for seq, (kind, message) in numbered]
+    session.execute(sa.insert(Event), rows)
+    for seq, (kind, _) in numbered:
+        state = webhooks.JobState(id=job.id, name=job.name, status=job.status, attempt=0, seq=seq)
+        webhooks.tell(session, job.owner, kind, job.created_at, state)
+
+
 def append(
     session: Session,
     job_id: str,

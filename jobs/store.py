@@ -27,6 +27,9 @@ def create(
 ) -> Job:
     """A queued job. Without `resolved` it waits for its dataset's profile."""
     test = spec.split.test if isinstance(spec.split, GivenSplit) else None
+    happened = [("created", "The job was accepted.")]
+    if resolved:
+        happened.append(("queued", "The job waits for a worker."))
     job = Job(
         id=ids.new("job"),
         owner=owner,
@@ -53,14 +56,13 @@ def create(
         queued_at=db.now(),
         updated_at=db.now(),
         not_before=db.now(),
+        event_seq=len(happened),
     )
     session.add(job)
     session.flush()
-    holdings.add(session, owner, job.spec_bytes)
-    events.append(session, job.id, "created", "The job was accepted.")
-    if resolved:
-        events.append(session, job.id, "queued", "The job waits for a worker.")
     session.refresh(job)
+    holdings.add(session, owner, job.spec_bytes)
+    events.begin(session, job, happened)
     return job
 
 

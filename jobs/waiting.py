@@ -42,7 +42,7 @@ def positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """Of those that are queued and ready. Exact up to `MOST` if there is one owner in the queue; each other one who has
     jobs of the same priority may add one too many or too few, for only the age of their first job is looked at."""
     waiting = [job for job in jobs if job.status is Status.QUEUED and job.resolved_spec is not None]
-    first = {owner: _first(session, owner) for owner in {job.owner for job in waiting}}
+    first = {owner: _first(session, owner, waiting) for owner in {job.owner for job in waiting}}
     near = [job for job in waiting if job.id in first[job.owner]]
     queues = {priority: _queues(session, priority) for priority in {job.priority for job in near}}
     found = {job.id: _before(job, first[job.owner][job.id], queues[job.priority]) for job in near}
@@ -62,10 +62,19 @@ def _taken(queue: _Queue, held: int, age: tuple[float, str]) -> int:
     return queue.higher + min(queue.level, max(0, room)) + elder
 
 
-def _first(session: Session, owner: str) -> dict[str, int]:
-    """The owner's first jobs and how many of their own go before each."""
-    query = sa.select(Job.id).where(claims.ready(Job), Job.owner == owner).order_by(*claims.in_order(Job)).limit(MOST)
-    return {job_id: earlier for earlier, job_id in enumerate(session.scalars(query))}
+def _first(session: Session, owner: str, waiting: Sequence[Job]) -> dict[str, int]:
+    """Those that are among the owner's first jobs, and how many of their own go before each."""
+    asked = {"owner": owner, "most": MOST, "ids": [job.id for job in waiting if job.owner == owner]}
+    return {job_id: number - 1 for job_id, number in session.execute(_first_query(), asked)}
+
+
+@cache
+def _first_query() -> sa.Select[str, int]:
+    """Made once, as the one below."""
+    number = sa.func.row_number().over(order_by=claims.in_order(Job)).label("number")
+    theirs = sa.select(Job.id, number).where(claims.ready(Job), Job.owner == sa.bindparam("owner", type_=sa.String))
+    first = theirs.order_by(*claims.in_order(Job)).limit(sa.bindparam("most", type_=sa.Integer)).subquery()
+    return sa.select(first.c.id, first.c.number).where(first.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def _queues(session: Session, priority: int) -> Sequence[_Queue]:
