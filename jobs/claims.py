@@ -7,21 +7,27 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
-from jobs import db, events, leases, turns
+from jobs import db, errors, events, leases, turns
 from jobs.spec import job as job_spec
 from jobs.states import Status
 from jobs.tables.jobs import Attempt, Job
+
+NEWER = "newer_record"
+"""The status code of a job that was passed over."""
+REST = 15.0
+"""Seconds for which it then rests, so that nobody looks at it all the time."""
 
 
 def claim(session: Session, worker: str, lease: float, *, gpu: bool = False) -> Job | None:
     """Takes the best eligible job for `lease` seconds, or None if there is none; `gpu` says that the worker has one.
 
-    Of two workers that claim at the same moment one may find the best job locked and take the next of its owner.
+    Of two workers that claim at the same moment one may find the best job locked and take the next of its owner. A job
+    of which a newer version has written what this one cannot read is left for others.
     """
     for owner in _owners(session, gpu):
-        job_id = _take(session, owner, worker, lease, gpu)
-        if job_id:
-            return _begun(session, job_id, worker)
+        best = _best(session, owner, gpu)
+        if best and (job := _taken(session, best, worker, lease)):
+            return job
     return None
 
 
@@ -83,24 +89,38 @@ def _owners_query(gpu: bool) -> sa.Select[str]:
     return sa.select(best.owner).join(owners, best.id == first).order_by(*turn)
 
 
-def _take(session: Session, owner: str, worker: str, lease: float, gpu: bool) -> str | None:
-    one = aliased(Job)
-    best = sa.select(one.id).where(ready(one), one.owner == owner, _eligible(one, gpu)).order_by(*in_order(one))
-    return session.scalar(
+def _best(session: Session, owner: str, gpu: bool) -> Job | None:
+    """The owner's best job, locked; those that cannot be read here are passed over."""
+    best = sa.select(Job).where(ready(Job), Job.owner == owner, _eligible(Job, gpu)).order_by(*in_order(Job)).limit(1)
+    best = best.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    while True:
+        try:
+            return session.scalar(best)
+        except errors.NewerRecord:
+            _pass_over(session, session.scalars(best.with_only_columns(Job.id)).one())
+
+
+def _pass_over(session: Session, job_id: str) -> None:
+    text = "A worker of an older version could not read this job and left it to others."
+    said = {"status_code": NEWER, "status_message": text, "version": Job.version + 1}
+    session.execute(sa.update(Job).where(Job.id == job_id).values(**said, not_before=db.now(REST)))
+
+
+def _taken(session: Session, job: Job, worker: str, lease: float) -> Job | None:
+    """The job as the worker holds it; None if somebody else was first."""
+    attempt = session.scalar(
         sa.update(Job)
-        .where(Job.id == best.limit(1).with_for_update(skip_locked=True).scalar_subquery())
-        .where(Job.status == Status.QUEUED)
+        .where(Job.id == job.id, Job.status == Status.QUEUED)
         .values(status=Status.RUNNING, attempt=Job.attempt + 1, lease_owner=worker, lease_until=db.now(lease))
         .values(status_code="starting", status_message="A worker has taken the job.", updated_at=db.now())
         .values(started_at=sa.func.coalesce(Job.started_at, db.now()), version=Job.version + 1)
-        .returning(Job.id)
+        .returning(Job.attempt)
+        .execution_options(synchronize_session=False)
     )
-
-
-def _begun(session: Session, job_id: str, worker: str) -> Job:
-    job = session.get_one(Job, job_id, populate_existing=True)
-    session.add(Attempt(job_id=job.id, n=job.attempt, worker=worker, started_at=db.now()))
+    if attempt is None:
+        return None
+    session.add(Attempt(job_id=job.id, n=attempt, worker=worker, started_at=db.now()))
     session.flush()
-    events.append(session, job.id, "started", f"Attempt {job.attempt} began.", data={"worker": worker})
+    events.append(session, job.id, "started", f"Attempt {attempt} began.", data={"worker": worker})
     session.refresh(job)
     return job

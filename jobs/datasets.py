@@ -64,6 +64,20 @@ def get(session: Session, owner: str, dataset_id: str, *, lock: Lock | None = No
     return dataset
 
 
+def stored_as(session: Session, owner: str, dataset_id: str) -> tuple[str, str]:
+    """Key in the artifact store and SHA-256 of a dataset's bytes: all that a worker needs, whatever else newer ones
+    have written about it.
+
+    Raises:
+        NotFound: no such dataset, or somebody else's.
+    """
+    query = sa.select(Dataset.path, Dataset.sha256).where(Dataset.id == dataset_id, Dataset.owner == owner)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        raise errors.NotFound("There is no such dataset here.")
+    return found[0], found[1]
+
+
 def page(session: Session, owner: str, after: str | None, limit: int) -> listing.Page[Dataset]:
     """The owner's datasets, newest first, below the id `after`."""
     query = sa.select(Dataset.id, db.size(Dataset.profile)).where(Dataset.owner == owner)
@@ -234,7 +248,7 @@ def resolved(
     for pointer, choice in _choices(spec):
         try:
             known[pointer] = _profile(session, owner, choice, lock)
-        except errors.FitdError as error:
+        except (errors.NotFound, errors.DataInvalid) as error:
             faults.append(errors.Fault(pointer=pointer, code=error.code, detail=str(error)))
     profile = known.get("/dataset")
     if faults or profile is None or None in known.values():

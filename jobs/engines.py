@@ -22,10 +22,16 @@ PRAGMAS = (
     "PRAGMA synchronous=FULL",  # a committed row survives a power cut
     "PRAGMA foreign_keys=ON",
 )
+OPTIONS = {
+    "lock_timeout": "10s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30s",
+    "synchronous_commit": "on",  # a committed row survives a power cut, whatever the server or the role is set to
+}
 POSTGRES = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,  # a server that is gone without a word is given up
-    "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+    "options": " ".join(f"-c {name}={value}" for name, value in OPTIONS.items()),
 }
 LONGEST_WRITE = "30s"
 """Of a whole transaction. Who stands still between statements that it sends in one go (`executemany`) is not idle to

@@ -84,9 +84,14 @@ def record(
 
 def resume_from(session: Session, job_id: str, attempt: int, step: int) -> list[str] | None:
     """Notes the step that an attempt goes on from, and forgets the metrics and checkpoints behind it; answers the keys
-    of these, None if the lease is lost."""
-    held = session.scalar(sa.select(Job.id).where(_held(job_id, attempt)).with_for_update())
-    if held is None:
+    of these, None if the lease is lost.
+
+    Where nothing was lost before, as when a worker was updated and its successor can read no older checkpoint, all that
+    is saved from here on is progress.
+    """
+    orderly = sa.case((Job.stalled_attempts == 0, step), else_=Job.saved_step)
+    held = sa.update(Job).where(_held(job_id, attempt)).values(saved_step=orderly).returning(Job.id)
+    if session.scalar(held) is None:
         return None
     mine = sa.and_(Attempt.job_id == job_id, Attempt.n == attempt)
     session.execute(sa.update(Attempt).where(mine).values(resumed_from_step=step))

@@ -11,8 +11,10 @@ from alembic.script import ScriptDirectory
 from jobs import db, settings
 
 FOLDER = Path(__file__).with_name("migrations")
+LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+"""A migration takes as long as it takes; before version 17 the last is not known."""
 LOCK = (
-    sa.text("SET LOCAL statement_timeout = 0"),
+    sa.text(f"SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN {LIMITS}"),
     sa.text("SELECT pg_advisory_xact_lock(0x66697464)"),  # "fitd"
 )
 
@@ -25,9 +27,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     engine = _engine(url)
     try:
         with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                for statement in LOCK:
-                    connection.execute(statement)
+            _take_time(connection)
             command.upgrade(_config(connection), revision)
     finally:
         engine.dispose()
@@ -38,6 +38,7 @@ def downgrade(url: str, revision: str) -> None:
     engine = _engine(url)
     try:
         with engine.begin() as connection:
+            _take_time(connection)
             command.downgrade(_config(connection), revision)
     finally:
         engine.dispose()
@@ -64,6 +65,13 @@ def _engine(url: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA foreign_keys=OFF"))
     return engine
+
+
+def _take_time(connection: sa.Connection) -> None:
+    """Alone, and without limits of time."""
+    if connection.dialect.name == "postgresql":
+        for statement in LOCK:
+            connection.execute(statement)
 
 
 def _config(connection: sa.Connection) -> Config:

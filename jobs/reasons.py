@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from jobs import waiting, workers
+from jobs import claims, waiting, workers
 from jobs.leases import LONGEST_BACKOFF
 from jobs.states import Status
 from jobs.tables.jobs import Job
@@ -62,6 +62,8 @@ def _reason(job: Job, place: int | None, fleet: _Fleet | None) -> Reason:
         return Reason("dataset_profiling", text)
     wait = job.not_before - fleet.now
     if timedelta(0) < wait < timedelta(seconds=LONGEST_BACKOFF):
+        if job.status_code == claims.NEWER:
+            return Reason(job.status_code, job.status_message)
         seconds = f"{wait.total_seconds():.0f} s"
         return Reason("backing_off", f"Attempt {job.attempt} was lost ({job.status_code}); the next waits {seconds}.")
     return _shortage(job, fleet) or _queue(place, fleet)

@@ -8,6 +8,7 @@ either unread, so that its verdict has to wait, or settled.
 import time
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from jobs import datasets, db, errors, events, store, turns
@@ -18,10 +19,13 @@ from jobs.states import Status
 from jobs.tables.datasets import Dataset
 from jobs.tables.jobs import Job
 
+log = structlog.get_logger()
+
 BATCH, SECONDS = 20, 1.0
 """Jobs of one transaction, and how long it goes on with another one: each may hold a megabyte."""
 MOST_SAID = 10_000
 """Characters of why a job fails; the faults are told one by one, too."""
+NOT_RESOLVED = "The spec could not be resolved: a fault of fitd, which its log tells more of. Mend that, then retry."
 
 
 def any_left(session: Session) -> bool:
@@ -34,7 +38,16 @@ def resolve(database: Database, allowance: Allowance) -> bool:
     owners = turns.owners(Dataset, lambda dataset: dataset.awaited_at.is_not(None))
     with database.reading() as session:
         waiting = session.scalars(sa.select(owners.c.owner).where(owners.c.owner.is_not(None))).all()
-    return sum(_resolve_some(database, owner, allowance) for owner in waiting) > 0
+    return sum(_resolved_some(database, owner, allowance) for owner in waiting) > 0
+
+
+def _resolved_some(database: Database, owner: str, allowance: Allowance) -> bool:
+    """False, too, where a newer version has written what cannot be read here: its own workers go on."""
+    try:
+        return _resolve_some(database, owner, allowance)
+    except errors.NewerRecord:
+        log.info("left_to_newer", owner=owner)
+        return False
 
 
 def _resolve_some(database: Database, owner: str, allowance: Allowance) -> bool:
@@ -73,22 +86,13 @@ def _resolve(session: Session, job: Job, allowance: Allowance) -> None:
         resolved = datasets.resolved(session, job.owner, job.spec, allowance)
     except errors.SpecInvalid as error:
         text = "The spec does not fit its dataset: " + " ".join(fault.detail for fault in error.faults)[:MOST_SAID]
-        failure = Failure(
-            error_class="spec", code=error.code, message=text, errors=[fault.model_dump() for fault in error.faults]
-        )
-        if store.move(
-            session,
-            job.id,
-            Status.FAILED,
-            fence=Job.resolved_spec.is_(None),
-            finished_at=db.now(),
-            error=failure,
-            usage=Usage(),
-            status_code=error.code,
-            status_message=text,
-        ):
-            events.append(session, job.id, "failed", text, level="error")
-        return
+        faults = [fault.model_dump() for fault in error.faults]
+        return _fail(session, job, Failure(error_class="spec", code=error.code, message=text, errors=faults))
+    except (errors.FitdError, sa.exc.SQLAlchemyError):
+        raise
+    except Exception:  # a fault of the rules must not keep the jobs behind this one waiting
+        log.exception("not_resolved", job_id=job.id)
+        return _fail(session, job, Failure(error_class="internal", code="internal_error", message=NOT_RESOLVED))
     if resolved:
         session.execute(
             sa.update(Job)
@@ -99,3 +103,10 @@ def _resolve(session: Session, job: Job, allowance: Allowance) -> None:
         )
         kind = "queued" if job.status is Status.QUEUED else "resolved"
         events.append(session, job.id, kind, "The dataset was read; nothing is left to guess.")
+
+
+def _fail(session: Session, job: Job, failure: Failure) -> None:
+    ended = {"finished_at": db.now(), "error": failure, "usage": Usage()}
+    said = {"status_code": failure.code, "status_message": failure.message}
+    if store.move(session, job.id, Status.FAILED, fence=Job.resolved_spec.is_(None), **ended, **said):
+        events.append(session, job.id, "failed", failure.message, level="error")

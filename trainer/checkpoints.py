@@ -37,17 +37,20 @@ def build(spec: JobSpec) -> Origin:
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": device.name(spec)}
 
 
-def origin(spec: JobSpec) -> Origin:
-    """What a run must share with the one that wrote a checkpoint; its thread count it takes over."""
-    return build(spec) | {"spec": fingerprint(spec), "layout": snapshots.layout()}
+def origin(spec: JobSpec, rows: str) -> Origin:
+    """What a run must share with the one that wrote a checkpoint, a digest of its rows included; its thread count it
+    takes over."""
+    return build(spec) | {"spec": fingerprint(spec), "layout": snapshots.layout(), "rows": rows}
 
 
 def difference(made: Origin, here: Origin) -> str | None:
     """Why a run here cannot go on to the same bits, for people; None if it can."""
     if made["spec"] != here["spec"]:
         return "The checkpoint was made for another spec."
-    if made["layout"] != here["layout"]:
+    if made.keys() != here.keys() or made["layout"] != here["layout"]:
         return "The checkpoint was made by another version of fitd."
+    if made["rows"] != here["rows"]:
+        return "The checkpoint was made with rows that were dealt or prepared otherwise."
     there, now = (f"torch {one['torch']} on {one['device']}" for one in (made, here))
     return None if there == now else f"The checkpoint was made with {there}, here it is {now}."
 

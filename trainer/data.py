@@ -1,5 +1,6 @@
 """A job's examples: read, split, prepared, as tensors."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from trainer.sources.content import Images, Index, Table
 
 SAMPLE_PIXELS = 1 << 16
 """Of the images to check by, in all."""
+MOST_DIGESTED = 1 << 24
+"""Bytes of the inputs of a part, or a little more."""
 NAMED = 20
 """Columns or classes that a note names at most."""
 
@@ -48,6 +51,16 @@ class Data:
     """Columns that tell the target nearly without error, worst first."""
     sample: Table | Images = field(default_factory=lambda: Table(pl.DataFrame()))
     """A few rows as they were read, held out ones if there are: to check by."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rows as they were dealt and prepared; of many inputs, of some that lie evenly among them."""
+        digest = hashlib.sha256(self.preprocessing.model_dump_json().encode())
+        for part in filter(None, (self.train, self.validation, self.test)):
+            some = part.x[:: max(1, part.x.nbytes // MOST_DIGESTED)]
+            for tensor in (part.y, some):
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

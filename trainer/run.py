@@ -43,10 +43,11 @@ def run(
     """
     torch.set_flush_denormal(True)  # a dead unit's moments decay to subnormal numbers, which are slow
     loaded = data.load(spec, files)
-    snapshot, refused = _taken_up(resume, checkpoints.origin(spec)) if resume else (None, None)
+    rows = loaded.digest
+    snapshot, refused = _taken_up(resume, checkpoints.origin(spec, rows)) if resume else (None, None)
     if snapshot is None:
         threads.settle(spec, loaded)
-    with closing(Keeper(spec, folder, checkpoints.origin(spec))) as keeper:
+    with closing(Keeper(spec, folder, checkpoints.origin(spec, rows))) as keeper:
         for moment in fit(spec, loaded, snapshot, background=background):
             report = moment.report
             match report:

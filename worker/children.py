@@ -102,6 +102,11 @@ class Child:
         self.over = gone
         return heard
 
+    def let_wait(self, seconds: float) -> None:
+        """Does not listen for so long: a child that nobody hears is not silent."""
+        time.sleep(seconds)
+        self.spoke_at = time.monotonic()
+
     @property
     def running(self) -> bool:
         """False once it is gone; it may still have to be heard out."""

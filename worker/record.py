@@ -24,7 +24,13 @@ from worker.place import Place
 log = structlog.get_logger()
 
 RECORD_SECONDS, RECORD_POINTS = 1.0, 500
-"""Metrics are written in batches of at most this age or size."""
+"""Metrics are written once they are of this age, or as many."""
+MOST_WRITTEN = 5000
+"""Points of one transaction, which holds the job's row: after an outage there may be many."""
+MOST_BUFFERED = 100_000
+"""Points, of some hundred bytes each, beyond which the child has to wait for the database."""
+LAST_TRIES = 2.0
+"""Seconds for which a worker that stops goes on trying to reach the database; the job's lease then runs out."""
 
 Answer = TypeVar("Answer")
 
@@ -86,14 +92,22 @@ class Record:
             log.warning("database_away", error=type(error).__name__)
             return None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be written that the run has to wait, too."""
+        return len(self.points) >= MOST_BUFFERED
+
     def flush(self) -> None:
         """Writes everything that is buffered."""
         self._insist(self._flush)
+        while self.points:
+            self._insist(self._flush)
 
     def _flush(self) -> Status:
         self.flushed_at = time.monotonic()
         status = self._write(self._buffered)
-        self.points, self.lines = [], []
+        del self.points[:MOST_WRITTEN]
+        self.lines = []
         return _held(status)
 
     def _buffered(self, session: Session) -> Status | None:
@@ -106,7 +120,7 @@ class Record:
         now, lease = self.latest, self.place.settings.lease_seconds
         if now is None or not self.points:
             return leases.renew(session, self.job.id, self.job.attempt, lease)
-        points = [MetricPoint(**point.model_dump()) for point in self.points]
+        points = [MetricPoint(**point.model_dump()) for point in self.points[:MOST_WRITTEN]]
         fraction = now.step / now.steps if now.steps else 1.0
         progress = Progress(fraction=fraction, **now.model_dump(include=PROGRESS))
         best = Best(**now.best.model_dump(), checkpoint_id=self._best_id(now.best.step)) if now.best else None
@@ -217,12 +231,15 @@ class Record:
             return write(session)
 
     def _insist(self, write: Callable[[], Answer]) -> Answer:
+        began = time.monotonic()
         while True:
             self.hold.check()
             try:
                 return write()
             except db.AWAY as error:
                 log.warning("database_away", error=type(error).__name__)
+                if self.place.stopping and time.monotonic() - began > LAST_TRIES:
+                    raise Lost from error
                 time.sleep(1)
 
 

@@ -31,6 +31,8 @@ DRAIN_PATIENCE = 7.0
 """Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
 AWAY = 15.0
 """Seconds for which a job rests that lacked its files or a GPU here: that is not its fault."""
+BLAMELESS = ("gpu_lost", "disk_full")
+"""Ends of a child that are not its job's fault either."""
 MICRO_BATCHES = 4
 """Parts of each batch in the attempt after one that ran out of memory."""
 
@@ -134,8 +136,8 @@ class Run:
 
     def _datasets(self) -> dict[str, Path]:
         wanted = [id for id in (self.job.dataset_id, self.job.test_dataset_id) if id]
-        found = self.record.read(lambda session: [datasets.get(session, self.job.owner, id) for id in wanted])
-        return {dataset.id: self.place.local(dataset.path, dataset.sha256) for dataset in found}
+        found = self.record.read(lambda session: [datasets.stored_as(session, self.job.owner, id) for id in wanted])
+        return {id: self.place.local(*stored) for id, stored in zip(wanted, found, strict=True)}
 
     def _checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole."""
@@ -158,8 +160,7 @@ class Run:
     def _listen(self, child: Child) -> None:
         asked_at = None
         while child.running:
-            for news in child.hear(LISTEN):
-                self._take(news)
+            self._hear(child)
             status = self._keep_up(child)
             if status is Status.CANCELLING:
                 child.stop()
@@ -171,6 +172,13 @@ class Run:
                 self.drained = True
                 child.kill()
         for news in child.hear(0):
+            self._take(news)
+
+    def _hear(self, child: Child) -> None:
+        """What it says by now, unless so much waits for the database already that it has to wait, too."""
+        if self.record.is_full:
+            return child.let_wait(LISTEN)
+        for news in child.hear(LISTEN):
             self._take(news)
 
     def _keep_up(self, child: Child) -> Status | None:
@@ -242,12 +250,13 @@ class Run:
             self._lose(failed)
 
     def _lose(self, failed: Failed | None) -> None:
-        """Back to the queue; that a GPU is gone is not the job's fault."""
+        """Back to the queue."""
         code = failed.code if failed else f"exit_{self.child.process.exitcode if self.child else None}"
         if code in ("gpu_lost", "gpu_failed"):
             gpus.doubt(self.place)
+        blameless = code in BLAMELESS
         self.record.flush()
-        self.record.release(code, counted=code != "gpu_lost", wait=AWAY if code == "gpu_lost" else 0.0)
+        self.record.release(code, counted=not blameless, wait=AWAY if blameless else 0.0)
 
     def _killed_for_memory(self) -> Failed | None:
         """The kernel may have killed the child for want of memory; nobody else says so. It did not kill one that was

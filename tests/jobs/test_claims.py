@@ -3,7 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from jobs import claims, db, store
+from jobs import claims, db, reasons, store, waiting
+from jobs.states import Status
 from jobs.tables.jobs import Job
 
 from .samples import claimed, created, found, running
@@ -82,3 +83,22 @@ def test_a_paused_job_is_not_taken_and_keeps_its_place(database: db.Database) ->
         assert store.resume(session, "ann", first.id).status == "queued"
     assert claimed(database).id == first.id
     assert found(database, first).attempt == 1
+
+
+def test_a_job_that_only_a_newer_worker_can_read_is_left_to_it(database: db.Database) -> None:
+    newer, readable = created(database), created(database)
+    with database.writing() as session:
+        entry = {**newer.resolution[0].model_dump(mode="json"), "since": "tomorrow"}
+        session.execute(sa.update(Job).where(Job.id == newer.id).values(resolution=sa.literal([entry], sa.JSON)))
+    assert claimed(database).id == readable.id
+    with database.writing() as session:
+        assert claims.claim(session, "w1", 30) is None
+        left = session.execute(sa.select(Job.status, Job.attempt, Job.status_code).where(Job.id == newer.id)).one()
+        session.execute(sa.update(Job).where(Job.id == newer.id).values(resolution=[]))
+    assert tuple(left) == (Status.QUEUED, 0, "newer_record")
+    with database.reading() as session:
+        job = store.get(session, "ann", newer.id)
+        assert reasons.of(session, [job], waiting.positions(session, [job]))[job.id].code == "newer_record"
+    with database.writing() as session:
+        session.execute(sa.update(Job).where(Job.id == newer.id).values(not_before=db.now()))
+    assert claimed(database).id == newer.id

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from jobs import datasets, db, errors, profiles, quotas, store, unresolved
 from jobs.allowances import USUAL
@@ -56,9 +58,9 @@ def spec(*chosen: Dataset, target: str = "y") -> JobSpec:
     return JobSpec.model_validate({"dataset": sources[0], "target": target, "split": split})
 
 
-def submitted(database: db.Database, wanted: JobSpec) -> Job:
+def submitted(database: db.Database, wanted: JobSpec, owner: str = "ann") -> Job:
     with database.writing() as session:
-        return store.create(session, "ann", wanted, datasets.resolve(session, "ann", wanted, USUAL))
+        return store.create(session, owner, wanted, datasets.resolve(session, owner, wanted, USUAL))
 
 
 def now(database: db.Database, dataset: Dataset) -> Dataset:
@@ -340,6 +342,43 @@ def test_what_only_newer_workers_can_resolve_is_left_to_them(database: db.Databa
         session.execute(sa.update(Job).values(spec_version=Job.spec_version - 1))
     resolve(database)
     assert (found(database, job).status_code, awaited(database)) == (None, 0)
+
+
+def test_what_a_newer_reader_said_of_a_dataset_ends_no_job(database: db.Database) -> None:
+    theirs, mine = uploaded(database, owner="ann"), uploaded(database, owner="zoe")
+    jobs = [submitted(database, spec(theirs)), submitted(database, spec(mine), owner="zoe")]
+    verdict(database)
+    verdict(database)
+    with database.writing() as session:
+        plain = sa.select(sa.type_coerce(Dataset.profile, sa.JSON)).where(Dataset.id == theirs.id)
+        profile = {**session.scalars(plain).one(), "skew": 0.3}
+        changed = sa.update(Dataset).where(Dataset.id == theirs.id)
+        session.execute(changed.values(profile=sa.literal(profile, sa.JSON)))
+    with database.reading() as session, pytest.raises(errors.NewerRecord):
+        datasets.resolve(session, "ann", spec(theirs), USUAL)
+    resolve(database)
+    assert [kinds(database, job) for job in jobs] == [["created"], ["created", "queued"]]
+    with database.reading() as session:
+        assert datasets.stored_as(session, "ann", theirs.id) == (theirs.path, theirs.sha256)
+
+
+def test_a_job_that_trips_the_rules_fails_and_holds_up_no_other(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [submitted(database, spec(uploaded(database, owner=owner)), owner=owner) for owner in ("ann", "zoe")]
+    verdict(database)
+    verdict(database)
+    rules_of = datasets.resolved
+
+    def trip(session: Session, owner: str, *rest: Any) -> Any:
+        return 1 / 0 if owner == "ann" else rules_of(session, owner, *rest)
+
+    monkeypatch.setattr(datasets, "resolved", trip)
+    resolve(database)
+    assert [kinds(database, job) for job in jobs] == [["created", "failed"], ["created", "queued"]]
+    failed = found(database, jobs[0]).error
+    assert failed
+    assert (failed.error_class, failed.code) == ("internal", "internal_error")
 
 
 def test_a_claim_settles_so_many_datasets_and_no_more(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,17 @@ def test_a_committed_row_survives_a_power_cut_on_sqlite(tmp_path: Path) -> None:
     assert values == ["wal", 2, 1, 10_000]
 
 
+def test_a_committed_row_survives_a_power_cut_on_postgresql(migrated_postgres: str) -> None:
+    database = db.connect(migrated_postgres)
+    name = database.engine.url.database
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    database.engine.dispose()  # a new connection finds it so
+    with database.writing() as session:
+        assert session.scalar(sa.text("SHOW synchronous_commit")) == "on"
+    database.engine.dispose()
+
+
 def test_a_sqlite_that_may_corrupt_its_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "OLDEST_SQLITE", (99, 0, 0))
     with pytest.raises(RuntimeError, match="may corrupt"):

@@ -224,6 +224,23 @@ def test_a_checkpoint_of_a_later_step_than_any_is_progress(
     assert found(database, job).stalled_attempts == stalled
 
 
+def test_a_run_that_begins_anew_after_an_orderly_end_is_not_held_to_what_was_saved_before(
+    database: db.Database,
+) -> None:
+    job = running(database)
+    with database.writing() as session:
+        leases.keep(session, job.id, 1, file(job, "old", step=100_000, resumable=True), 9)
+    lost(database, job, counted=False)
+    for attempt, begins in enumerate((0, 30_000, 60_000), 2):  # its successor cannot read what was saved
+        job = claimed(database)
+        with database.writing() as session:
+            leases.resume_from(session, job.id, attempt, begins)
+            saved = file(job, f"step-{attempt}", step=begins + 30_000, resumable=True)
+            leases.keep(session, job.id, attempt, saved, 9)
+        job = lost(database, job, counted=True)
+    assert (job.status, job.stalled_attempts) == ("queued", 1)
+
+
 def test_a_job_that_was_to_be_cancelled_is_not_queued_again(database: db.Database) -> None:
     job = running(database)
     with database.writing() as session:

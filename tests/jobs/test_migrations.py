@@ -100,3 +100,12 @@ def test_messages_of_before_there_were_turns_have_their_owner(empty: str) -> Non
     with database.reading() as session:
         assert [one.owner for one in deliveries.page(session, "ann", webhook.id, None, 9)] == ["ann"]
     database.engine.dispose()
+
+
+def test_a_migration_of_postgresql_may_take_its_time(migrated_postgres: str) -> None:
+    engine = migrate._engine(migrated_postgres)
+    with engine.begin() as connection:
+        migrate._take_time(connection)
+        limits = sa.text(f"SELECT setting FROM pg_settings WHERE name IN {migrate.LIMITS}")
+        assert set(connection.scalars(limits)) == {"0"}
+    engine.dispose()

@@ -15,6 +15,7 @@ from jobs.spec.job import JobSpec
 from tests.trainer.interrupted import Told, whole
 from tests.trainer.samples import resolved
 from trainer import checkpoints, device, snapshots
+from trainer.features import splitting
 from trainer.reports import Finished, Progress, Saved, Started
 from trainer.run import run
 
@@ -71,6 +72,16 @@ def test_a_snapshot_with_other_fields_is_refused(tmp_path: Path, monkeypatch: py
     path = checkpoint(resolved(), tmp_path)
     monkeypatch.setattr(snapshots, "PLAIN", (*snapshots.PLAIN, "a new one"))
     assert begun(resolved(), tmp_path, path).refused == "The checkpoint was made by another version of fitd."
+
+
+def test_a_run_does_not_go_on_with_rows_that_are_dealt_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, deal = resolved(), splitting.split
+    path = checkpoint(spec, tmp_path)
+    monkeypatch.setattr(splitting, "split", lambda how, frame, classes, seed: deal(how, frame, classes, seed + 1))
+    refused = "The checkpoint was made with rows that were dealt or prepared otherwise."
+    assert begun(spec, tmp_path, path).refused == refused
 
 
 def test_a_run_that_begins_anew_ends_in_the_bytes_of_one_that_never_stopped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +15,11 @@ from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables.jobs import Job
 from tests.fleet import until
-from tests.jobs.samples import claimed, created, found
-from worker import children, gpus, place, training
+from tests.jobs.samples import claimed, created, found, metrics
+from worker import children, gpus, place, record, training
 from worker.holds import Hold
 from worker.memory import Toll
-from worker.messages import Equipped
+from worker.messages import Equipped, Failed
 from worker.place import Place
 from worker.record import Record
 from worker.training import Run
@@ -44,7 +45,7 @@ def without_gpu() -> None:
 
 def long_run(here: Place, kills: list[int]) -> Run:
     """A claimed job, beside which the kernel has killed so many of another slot."""
-    created(here.database, epochs=100_000)
+    created(here.database, epochs=100_000, early_stopping=None)
     job = claimed(here.database)
     return Run(here, Record(here, Hold(job)), 0, toll=Toll(lambda: kills[0]))
 
@@ -109,3 +110,33 @@ def test_a_worker_looks_for_its_gpus_until_they_are_back(here: Place, monkeypatc
     gpus.doubt(here)
     until(lambda: here.gpus)
     assert (here.gpus, next(looks, None)) == (["H100"], None)
+
+
+def test_a_disk_that_a_child_finds_full_is_no_fault_of_the_job(here: Place) -> None:
+    run = long_run(here, [0])
+    run._lose(Failed(error_class="infrastructure", code="disk_full", message="No space left."))
+    job = found(here.database, run.job)
+    assert (job.status, job.status_code, job.stalled_attempts) == (Status.QUEUED, "disk_full", 0)
+    assert (job.not_before - job.updated_at).total_seconds() > training.AWAY - 1
+
+
+def test_a_run_waits_while_too_much_of_it_is_to_be_recorded(here: Place) -> None:
+    run = long_run(here, [0])
+    with ThreadPoolExecutor(1) as thread:
+        with pytest.MonkeyPatch.context() as away:
+            away.setattr(record, "MOST_BUFFERED", 1)
+            for write in ("touch", "flush"):
+                away.setattr(Record, write, lambda self: None)
+            ended = thread.submit(run.supervise)
+            until(lambda: run.record.is_full)
+            time.sleep(4 * training.LISTEN)  # what was being heard meanwhile is taken up
+            heard = list(run.record.points)
+            time.sleep(4 * training.LISTEN)
+            assert run.record.points == heard
+        until(lambda: run.record.latest and run.record.latest.step > heard[-1].step)
+        here.drain_asked.set()
+        ended.result()
+    run.clear()
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
+    steps = [point.step for point in metrics(here.database, run.job.id)["loss"]]
+    assert steps == list(range(1, len(steps) + 1))
