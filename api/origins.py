@@ -9,9 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import access, problems
 
-PROXIED = frozenset({"forwarded", "via", "x-forwarded-for"})
-"""What a proxy adds: whoever is behind one is not at this machine, and `FITD_BEHIND_PROXY` is to be set."""
-DETAIL = "Ask this service by the name localhost or 127.0.0.1, and not from the page of another site."
+PROXIED = ("forwarded", "via", "x-forwarded-", "x-real-ip")
+"""How what a proxy adds begins: whoever is behind one is not at this machine, and `FITD_BEHIND_PROXY` is to be set. One
+that adds nothing may still give itself away by HTTP/1.0, which is what nginx speaks unless it is told otherwise."""
+DETAIL = (
+    "Ask this service by the name localhost or 127.0.0.1, over HTTP/1.1, and not from the page of another site. "
+    "Behind a proxy it needs FITD_BEHIND_PROXY=true."
+)
 
 
 class Origins:
@@ -22,15 +26,19 @@ class Origins:
         self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.gate.is_open and not is_own(Headers(scope=scope)):
+        if scope["type"] == "http" and self.gate.is_open and not _is_near(scope):
             return await problems.answer(Request(scope), 403, "forbidden", DETAIL)(scope, receive, send)
         await self.app(scope, receive, send)
 
 
+def _is_near(scope: Scope) -> bool:
+    return scope["http_version"] != "1.0" and is_own(Headers(scope=scope))
+
+
 def is_own(headers: Headers) -> bool:
-    """Whether a request names this machine, and comes from no page of another."""
+    """Whether a request names this machine, and comes from no page of another and through no proxy."""
     origin = headers.get("origin")
-    if not PROXIED.isdisjoint(name.lower() for name in headers):
+    if any(name.lower().startswith(PROXIED) for name in headers):
         return False
     near = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     return near and _is_local(f"//{headers.get('host', '')}") and (origin is None or _is_local(origin))

@@ -63,7 +63,7 @@ def _reason(job: Job, place: int | None, fleet: _Fleet | None) -> Reason:
     wait = job.not_before - fleet.now
     if timedelta(0) < wait < timedelta(seconds=LONGEST_BACKOFF):
         if job.status_code == claims.NEWER:
-            return Reason(job.status_code, job.status_message)
+            return Reason("newer_record", job.status_message)
         seconds = f"{wait.total_seconds():.0f} s"
         return Reason("backing_off", f"Attempt {job.attempt} was lost ({job.status_code}); the next waits {seconds}.")
     return _shortage(job, fleet) or _queue(place, fleet)

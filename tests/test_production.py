@@ -8,6 +8,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     changes = {
         "/tmp/": f"{folder}/",
         "listen 8080": f"listen 127.0.0.1:{port}",
-        "header_timeout 10s": "header_timeout 1s",
+        "header_timeout 5s": "header_timeout 1s",
     }
     for old, new in {**changes, "http://api:8000": f"http://127.0.0.1:{free_port()}"}.items():
         assert old in text
@@ -208,6 +209,15 @@ def test_the_proxy_hangs_up_on_who_does_not_finish_a_header(proxy: str) -> None:
     start = time.monotonic()
     spoken(proxy, b"GET / HTTP/1.1\r\nHost: x\r\n")
     assert 0.5 < time.monotonic() - start < 5
+
+
+def test_half_heads_take_the_proxy_from_nobody(proxy: str) -> None:
+    port = int(proxy.rpartition(":")[2])
+    with ExitStack() as open_ones:
+        for _ in range(2100):
+            half = open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            half.sendall(b"GET /livez HTTP/1.1\r\nHo")
+        assert httpx2.get(f"{proxy}/v1/jobs").status_code == 503  # as ever: the api is away
 
 
 def spoken(proxy: str, words: bytes) -> bytes:

@@ -16,6 +16,7 @@ from jobs import datasets, deliveries, holdings, keys, webhooks
 from jobs.profiles import builtin
 from jobs.settings import Settings
 from jobs.tables.every import METADATA
+from tests.api import server
 from tests.api.conftest import HOME, WINE
 
 CSV = {"content-type": "text/csv"}
@@ -194,6 +195,8 @@ FOREIGN = [
     {"origin": "null"},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
+    {"X-Forwarded-Host": "fitd.example"},
+    {"X-Real-IP": "192.0.2.7"},
 ]
 
 
@@ -203,6 +206,12 @@ def test_a_foreign_page_cannot_use_a_service_without_keys(tmp_path: Path, header
         answer = client.post("/v1/jobs", json=WINE, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_proxy_that_was_not_announced_opens_nothing(tmp_path: Path) -> None:
+    with server.running(tmp_path) as api, api.connected() as plain:
+        plain.sendall(b"GET /v1/jobs HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n\r\n")  # as by `proxy_pass` alone
+        assert plain.recv(65536).startswith(b"HTTP/1.1 403 ")
 
 
 OWN = [

@@ -191,6 +191,17 @@ def test_rows_of_a_spec_are_read_like_text() -> None:
     }
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n  "])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_json_list_of_rows_is_known_however_it_is_written(
+    tmp_path: Path, indent: int | None, before: bytes, packed: bool
+) -> None:
+    content = before + json.dumps([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], indent=indent).encode()
+    (tmp_path / "rows").write_bytes(gzip.compress(content) if packed else content)
+    assert reading.read(tmp_path / "rows").frame.to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
+
+
 @pytest.mark.parametrize(("rows", "words"), [([{"a": [1]}], "Column 'a' holds a list"), ([{}], "no value")])
 def test_rows_without_plain_values_are_refused(rows: list[Any], words: str) -> None:
     with pytest.raises(DataInvalid, match=words):

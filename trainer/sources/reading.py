@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -40,6 +41,9 @@ _MAX_RATIO = 1_000
 _NAMED = 5
 """Columns that a message names."""
 _ROWS = TypeAdapter(list[dict[str, JsonValue]])
+_BOM = b"\xef\xbb\xbf"
+_LIST_OF_OBJECTS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*\{")
+"""How a JSON list of rows begins."""
 
 
 def read(path: Path) -> Table | Images:
@@ -63,9 +67,8 @@ def _any(path: Path) -> Table | Images:
         return _parquet(path)
     if magic in _ZIP:
         return _archive(path)
-    if magic.startswith(b"[{"):
-        return _json(path)
-    return delimited.read(_unzipped(path) if magic.startswith(_GZIP) else path.read_bytes())
+    content = _unzipped(path) if magic.startswith(_GZIP) else path.read_bytes()
+    return _json(content) if _LIST_OF_OBJECTS.match(content) else delimited.read(content)
 
 
 def _unzipped(path: Path) -> bytes:
@@ -80,9 +83,9 @@ def _unzipped(path: Path) -> bytes:
     return content
 
 
-def _json(path: Path) -> Table:
+def _json(content: bytes) -> Table:
     try:
-        return from_rows(_ROWS.validate_json(path.read_bytes()))
+        return from_rows(_ROWS.validate_json(content.removeprefix(_BOM)))
     except ValidationError as error:
         raise DataInvalid("The JSON is not a list of objects, one per row: write [{…}, {…}].") from error
 
