@@ -44,6 +44,12 @@ RUNS: dict[str, dict[str, Any]] = {
         "optimizer": {"kind": "sgd", "lr": 1e20},
         "model": {"kind": "mlp", "hidden": [8, 8, 8]},
     },
+    "overflowing": {
+        **rows(x=lambda n: n % 9 / 9.0, y=lambda n: n % 7 / 2.0),
+        "target": "y",
+        "task": "regression",
+        "split": {"kind": "given", "test": {"source": "rows", "rows": [{"x": 1e25, "y": 1.0}, {"x": 0.5, "y": 1.5}]}},
+    },
     "hostile": rows(
         **{HOSTILE: lambda n: n % 5 if n % 4 else None, "a|b\n`*": lambda n: ["<b>", "&", '"'][n % 3]},
         y=lambda n: [HOSTILE, "<img src=x onerror=alert(2)>", "c"][n % 3],
@@ -57,7 +63,8 @@ def run(folder: Path, body: dict[str, Any]) -> Path:
     spec = JobSpec.model_validate(body)
     known = profiles.builtin()[spec.dataset.name] if spec.dataset.source == "builtin" else None
     profile = known or profiles.of_rows(spec.dataset.rows)  # type: ignore[union-attr]
-    resolved = rules.resolve(spec, profile, None)
+    test = profiles.of_rows(spec.split.test.rows) if spec.split.kind == "given" else None  # type: ignore[union-attr]
+    resolved = rules.resolve(spec, profile, test)
     loaded = data.load(resolved.spec, {})
     *_, last = fit(resolved.spec, loaded)
     assert isinstance(last.report, Finished)
@@ -114,9 +121,14 @@ def test_the_page_is_well_formed_and_needs_nothing_else(written: dict[str, Path]
     assert "nan" not in " ".join(str(attributes) for tag, attributes in page.tags if tag in ("line", "rect", "circle"))
 
 
+def strictly(text: str) -> Any:
+    """JSON, in which no number is `Infinity`."""
+    return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_the_numbers_are_those_of_the_metrics(written: dict[str, Path], name: str) -> None:
-    found, metrics = summary(written[name]), json.loads((written[name] / "metrics.json").read_text())
+    found, metrics = summary(written[name]), strictly((written[name] / "metrics.json").read_text())
     assert found.quality.scores == metrics["test"] or (metrics["test"] is None and found.quality.scored_on != "test")
     assert found.outcome.stop_reason == metrics["stop_reason"]
     page = Page((written[name] / "report.html").read_text())

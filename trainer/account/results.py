@@ -1,9 +1,10 @@
 """What a finished run leaves behind: files that need neither the service nor this code to be read."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic_core import to_json
 
 from jobs.spec.explained import UNKNOWN, Background, Diagnostics
 from jobs.spec.job import JobSpec
@@ -60,7 +61,7 @@ def write(
     texts = {
         "preprocess.json": data.preprocessing.model_dump_json(indent=2),
         "resolved_spec.json": spec.model_dump_json(indent=2),
-        "metrics.json": json.dumps(measured, indent=2),
+        "metrics.json": to_json(measured, indent=2, inf_nan_mode="null").decode(),
         "curves.svg": charts.standalone(plots.curves(run.curves, finished.best.epoch if finished.best else None)),
         "diagnostics.json": said.model_copy(update={"flow": state.flows}).model_dump_json(indent=1),
         "gradient_flow.svg": charts.standalone(plots.flow(said.flow)),
