@@ -62,6 +62,13 @@ class Artifacts:
         obstore.rename(self.store, source, target)
         self._settle(target)
 
+    def copy(self, source: str, target: str) -> None:
+        """Gives a file a second key, over what may be there."""
+        if self.root:
+            self.put(target, self.root / source)
+        else:
+            obstore.copy(self.store, source, target)
+
     def fetch(self, path: str, target: Path) -> None:
         """Copies a file to a local path.
 
@@ -94,6 +101,11 @@ class Artifacts:
         except FileNotFoundError:
             return
 
+    def drop(self, path: str) -> None:
+        """Removes a file if the store lets it; what stays behind is an orphan, and removed as one."""
+        with suppress(obstore.exceptions.BaseError):
+            self.delete(path)
+
     def delete_all(self, folder: str) -> None:
         """Removes every file below a folder, also one that no row speaks of."""
         for page in obstore.list(self.store, folder):
@@ -108,14 +120,6 @@ class Artifacts:
         for page in obstore.list(self.store, folder, chunk_size=1000):
             for item in page:
                 yield Entry(item["path"], item["last_modified"].timestamp())
-
-    def modified(self, path: str) -> float:
-        """When a file was last written.
-
-        Raises:
-            FileNotFoundError: there is none under this key.
-        """
-        return obstore.head(self.store, path)["last_modified"].timestamp()
 
     def has_room(self, least: int) -> bool:
         """Whether more than so many bytes are free; of a remote store that is not known, and taken for granted."""

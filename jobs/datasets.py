@@ -42,11 +42,25 @@ def add(session: Session, **values: Any) -> Dataset:
 
 
 def twin(session: Session, owner: str, sha256: str) -> Dataset | None:
-    """A dataset of this owner with the same bytes that has been read. Until the commit their file stays, whoever
-    deletes what has it."""
-    db.alone(session, "content", sha256)
+    """A dataset of this owner with the same bytes that has been read."""
     same = sa.select(Dataset).where(Dataset.sha256 == sha256, Dataset.owner == owner, Dataset.status == "ready")
     return session.scalar(same.order_by(Dataset.id).limit(1).execution_options(populate_existing=True))
+
+
+def path_of(session: Session, sha256: str) -> str | None:
+    """The key in the artifact store under which some dataset has these bytes."""
+    named = sa.select(Dataset.path).where(Dataset.sha256 == sha256)
+    return session.scalar(named.order_by(Dataset.id.desc()).limit(1))
+
+
+def pin(session: Session, sha256: str, path: str) -> bool:
+    """Whether a dataset has its bytes under this key; one then does until the commit."""
+    naming = sa.select(Dataset.id).where(*_at(sha256, path)).limit(1).with_for_update(read=True, key_share=True)
+    return session.scalar(naming) is not None
+
+
+def _at(sha256: str, path: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return Dataset.sha256 == sha256, Dataset.path == path
 
 
 def get(session: Session, owner: str, dataset_id: str, *, lock: Lock | None = None) -> Dataset:
@@ -90,7 +104,8 @@ def page(session: Session, owner: str, after: str | None, limit: int) -> listing
 
 
 def delete(session: Session, owner: str, dataset_id: str) -> str | None:
-    """Removes a dataset; answers its key in the artifact store if no other dataset has the same bytes.
+    """Removes a dataset; answers its key in the artifact store if no other dataset has its bytes there. After the
+    commit none ever will, so that they may be removed without a lock.
 
     Raises:
         InUse: a job that has not ended needs it.
@@ -100,7 +115,7 @@ def delete(session: Session, owner: str, dataset_id: str) -> str | None:
         raise errors.InUse("A job that has not ended needs this dataset; cancel the job or wait for it.")
     session.delete(dataset)
     session.flush()
-    shared = session.scalar(sa.select(sa.exists().where(Dataset.sha256 == dataset.sha256)))
+    shared = session.scalar(sa.select(sa.exists().where(*_at(dataset.sha256, dataset.path))))
     return None if shared else dataset.path
 
 
@@ -168,8 +183,9 @@ def _is_poison(session: Session, dataset: Dataset) -> bool:
 
 
 def renew(session: Session, dataset_id: str, attempt: int, lease: float) -> bool:
-    """Extends a lease; False if it is lost."""
-    mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt, Dataset.status.in_(UNSETTLED))
+    """Extends a lease; False if it is lost, or was handed back."""
+    held = sa.and_(Dataset.lease_owner.is_not(None), Dataset.status.in_(UNSETTLED))
+    mine = sa.and_(Dataset.id == dataset_id, Dataset.attempt == attempt, held)
     renewed = sa.update(Dataset).where(mine).values(lease_until=db.now(lease)).returning(Dataset.id)
     return session.scalar(renewed) is not None
 

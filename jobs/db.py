@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
@@ -131,15 +131,15 @@ def size(document: Any) -> sa.ColumnElement[int]:
     return _Size(document)
 
 
-_KINDS = {"owner": 0x6F776E, "content": 0x636F6E}
-"""Classes of PostgreSQL's advisory locks."""
+_OWNERS = 0x6F776E
+"""A class of PostgreSQL's advisory locks."""
 
 
-def alone(session: Session, kind: Literal["owner", "content"], name: str) -> None:
-    """Until the commit no other transaction is here under this name. An owner comes before a content, and both before
-    all rows. A writer of SQLite is alone anyway."""
+def alone(session: Session, owner: str) -> None:
+    """Until the commit no other transaction is here for this owner. Comes before all rows. A writer of SQLite is alone
+    anyway."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_KINDS[kind], sa.func.hashtext(name))))
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_OWNERS, sa.func.hashtext(owner))))
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,11 @@ def take(session: Session, worker: str, lease: float) -> Dataset | None:
 
 def keep(session: Session, taken: Dataset, path: str, size: int, sha256: str, settings: Settings) -> bool:
     """The bytes are here: readers are next, unless the same bytes have been read. False if that is no longer the
-    caller's to say.
+    caller's to say, who has the owner's turn.
 
     Raises:
         LimitReached: the owner's datasets have more bytes together than they may.
     """
-    quotas.in_turn(session, taken.owner)
     values = {"path": path, "bytes": size, "sha256": sha256, "status": "profiling", "deaths": 0, "fetch_at": None}
     if not _changed(session, taken, **values):
         return False

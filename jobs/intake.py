@@ -2,16 +2,20 @@
 disk before."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
+from sqlalchemy.orm import Session
 
-from jobs import db, errors, quotas
+from jobs import datasets, db, errors, ids, quotas
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 
 log = structlog.get_logger()
+
+Row = TypeVar("Row")
 
 EVERY = 4 * 1024**2
 """Bytes of one dataset between two looks at what is left for it."""
@@ -46,6 +50,37 @@ class Intake:
             return await self.artifacts.put_stream(key, self._watched(one, chunks))
         finally:
             self.coming.remove(one)
+
+    def keep(self, owner: str, key: str, sha256: str, write: Callable[[Session, str], Row]) -> Row:
+        """Gives a file that came under `key` the key that it stays under, and has `write` name that in a row, in the
+        owner's turn; answers what `write` does: something true, if it did. The file may stay under its old key, too.
+
+        No transaction is open while the store works, which may take minutes. Equal bytes share a file, and it is
+        written anew: it may be lost, or damaged. A key that no row names is never named again, but by whoever has just
+        made it up; so it needs no lock to remove what is there, however late.
+        """
+        with self.database.reading() as session:
+            shared = datasets.path_of(session, sha256)
+        if shared:
+            self.artifacts.copy(key, shared)
+            with self.database.writing() as session:
+                quotas.in_turn(session, owner)
+                if datasets.pin(session, sha256, shared):
+                    return write(session, shared)
+        return self._keep_apart(owner, key, f"datasets/{ids.new('up')}/{sha256}", write)
+
+    def _keep_apart(self, owner: str, key: str, path: str, write: Callable[[Session, str], Row]) -> Row:
+        self.artifacts.move(key, path)
+        named = False
+        try:
+            with self.database.writing() as session:
+                quotas.in_turn(session, owner)
+                row = write(session, path)
+                named = bool(row)  # or may be: a commit that fails may have been made
+            return row
+        finally:
+            if not named:
+                self.artifacts.drop(path)
 
     async def _watched(self, one: _Coming, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         left, again = self.settings.max_stored_bytes, 0

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
-from jobs import db, states
+from jobs import states
 from jobs.artifacts import Artifacts, Entry
 from jobs.db import Database
 from jobs.tables.datasets import Dataset
@@ -40,10 +39,12 @@ class Sweep:
         for entry in entries:
             if entry.modified < time.time() - AGE:
                 old[entry.path.partition("/")[0]].append(entry.path)
-        jobs = [path for some in _batches(old["jobs"]) for path in self._of_jobs(some)]
-        for path in jobs + old["uploads"]:
+        gone = old["uploads"]
+        for folder, unnamed in (("jobs", self._of_jobs), ("datasets", self._of_datasets)):
+            gone += chain.from_iterable(map(unnamed, _batches(old[folder])))
+        for path in gone:
             self.artifacts.delete(path)
-        return len(jobs + old["uploads"]) + sum(map(self._drop_datasets, _batches(old["datasets"])))
+        return len(gone)
 
     def _next(self) -> Sequence[Entry]:
         """After a listing that breaks off, the next begins anew."""
@@ -68,38 +69,12 @@ class Sweep:
             busy = set(session.scalars(held))
         return [path for path, job_id in jobs.items() if path not in named and job_id not in busy]
 
-    def _drop_datasets(self, paths: Sequence[str]) -> int:
+    def _of_datasets(self, paths: Sequence[str]) -> Sequence[str]:
+        """Those that no row names; none ever will, whoever sends the same bytes (`Intake.keep`)."""
+        contents = [path.rpartition("/")[2] for path in paths]
         with self.database.reading() as session:
-            unnamed = _unnamed(session, paths)
-        return sum(drop_dataset(self.database, self.artifacts, path, AGE) for path in unnamed)
-
-
-def drop_dataset(database: Database, artifacts: Artifacts, path: str, age: float | None = None) -> bool:
-    """Removes a dataset's bytes if no row names them, and, given an age, if they are older; whether it did."""
-    with database.writing() as session:
-        db.alone(session, "content", _content(path))  # somebody may be sending them again, whose row is not yet seen
-        gone = path in _unnamed(session, [path]) and (age is None or _is_older(artifacts, path, age))
-        if gone:
-            artifacts.delete(path)
-    return gone
-
-
-def _is_older(artifacts: Artifacts, path: str, age: float) -> bool:
-    try:
-        return artifacts.modified(path) < time.time() - age
-    except FileNotFoundError:
-        return False
-
-
-def _unnamed(session: Session, paths: Sequence[str]) -> Sequence[str]:
-    contents = map(_content, paths)
-    named = set(session.scalars(sa.select(Dataset.path).where(Dataset.sha256.in_(contents))))
-    return [path for path in paths if path not in named]
-
-
-def _content(path: str) -> str:
-    """SHA-256 of a dataset's bytes, by which they are stored."""
-    return path.rpartition("/")[2]
+            named = set(session.scalars(sa.select(Dataset.path).where(Dataset.sha256.in_(contents))))
+        return [path for path in paths if path not in named]
 
 
 def _batches(paths: Sequence[str]) -> Iterator[Sequence[str]]:

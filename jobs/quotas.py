@@ -17,7 +17,7 @@ WAIT = 30.0
 def in_turn(session: Session, owner: str) -> None:
     """Until the commit nothing else of this owner's grows, so that what is counted stays so. Comes before all other
     locks of the transaction."""
-    db.alone(session, "owner", owner)
+    db.alone(session, owner)
 
 
 def check_job(session: Session, job: Job, settings: Settings) -> None:

@@ -4,10 +4,10 @@ parsed here: readers do that, where nothing can be reached."""
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 
-import obstore
 import structlog
+from sqlalchemy.orm import Session
 
 from jobs import datasets, db, errors, ids, imports, queue
 from jobs.intake import Intake
@@ -65,8 +65,7 @@ def fetch_next(place: Place, policy: Policy | None = None) -> bool:
         try:
             _fetch(place, chosen, taken, key)
         finally:
-            with suppress(obstore.exceptions.BaseError):  # what stays behind is an orphan, and removed as one
-                place.artifacts.delete(key)
+            place.artifacts.drop(key)
     return True
 
 
@@ -80,10 +79,11 @@ def _taken(place: Place) -> Dataset | None:
 
 def _fetch(place: Place, policy: Policy, taken: Dataset, key: str) -> None:
     try:
-        size, sha256 = _stored(place, policy, taken, key)
-        if size:
-            _keep(place, taken, key, size, sha256)
-        else:
+        with _held(place, taken) as lost:
+            size, sha256 = _stored(place, policy, taken, key, lost)
+            if size:
+                _keep(place, taken, key, size, sha256)
+        if not size:
             text = "The file is empty; import one with data."
             _fail(place, taken, Failure(error_class="data", code="data_invalid", message=text))
     except OutboundError as error:
@@ -104,11 +104,11 @@ def _fetch(place: Place, policy: Policy, taken: Dataset, key: str) -> None:
             imports.postpone(session, taken, REST, failed=False)
 
 
-def _stored(place: Place, policy: Policy, taken: Dataset, key: str) -> tuple[int, str]:
+def _stored(place: Place, policy: Policy, taken: Dataset, key: str, lost: threading.Event) -> tuple[int, str]:
     """Size and SHA-256 of the file, which is in the store under a key that nobody knows yet."""
     assert taken.url is not None
     fetched = outbound.fetch(policy, taken.url, place.settings.max_upload_bytes)
-    with _held(place, taken) as lost, closing(fetched) as file:
+    with closing(fetched) as file:
 
         async def chunks() -> AsyncIterator[bytes]:
             for chunk in file:
@@ -116,7 +116,7 @@ def _stored(place: Place, policy: Policy, taken: Dataset, key: str) -> tuple[int
                     raise Interrupted
                 yield chunk
 
-        return asyncio.run(Intake(place.database, place.artifacts, place.settings).put(taken.owner, key, chunks()))
+        return asyncio.run(_intake(place).put(taken.owner, key, chunks()))
 
 
 @contextmanager
@@ -143,13 +143,16 @@ def _renew(place: Place, taken: Dataset, over: threading.Event, lost: threading.
 
 
 def _keep(place: Place, taken: Dataset, key: str, size: int, sha256: str) -> None:
-    path = f"datasets/{sha256}"
-    with place.database.writing() as session:
-        if not imports.keep(session, taken, path, size, sha256, place.settings):
-            return
-        place.artifacts.move(key, path)  # before the commit, as with an upload
-    log.info("dataset_fetched", bytes=size)
-    queue.hint(queue.READ, taken.id)
+    def write(session: Session, path: str) -> bool:
+        return imports.keep(session, taken, path, size, sha256, place.settings)
+
+    if _intake(place).keep(taken.owner, key, sha256, write):
+        log.info("dataset_fetched", bytes=size)
+        queue.hint(queue.READ, taken.id)
+
+
+def _intake(place: Place) -> Intake:
+    return Intake(place.database, place.artifacts, place.settings)
 
 
 def _unfetched(place: Place, policy: Policy, taken: Dataset, code: str) -> None:

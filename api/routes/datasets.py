@@ -1,15 +1,14 @@
 """Datasets: uploaded or to be fetched, listed, read, previewed, deleted."""
 
 import dataclasses
-from contextlib import suppress
 from typing import Annotated, Any
 
-import obstore
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api import context, dataset_schemas, paging, problems, strict, uploads
-from jobs import datasets, db, imports, orphans, profiles, queue, quotas
+from jobs import datasets, db, imports, profiles, queue, quotas
 from jobs.intake import Intake
 from jobs.spec.values import Text
 
@@ -73,7 +72,7 @@ async def create_dataset(
             try:
                 shown = await run_in_threadpool(_store, intake, owner, received)
             finally:
-                await run_in_threadpool(intake.artifacts.delete, received.key)
+                await run_in_threadpool(intake.artifacts.drop, received.key)
             if shown.status == "profiling":
                 queue.hint(queue.READ, shown.id)
     response.headers["Location"] = f"/v1/datasets/{shown.id}"
@@ -88,9 +87,7 @@ def _expect(database: db.Database, owner: str, named: uploads.Named) -> dataset_
 
 
 def _store(intake: Intake, owner: str, received: uploads.Received) -> dataset_schemas.Dataset:
-    path = f"datasets/{received.sha256}"
-    with intake.database.writing() as session:
-        quotas.in_turn(session, owner)
+    def write(session: Session, path: str) -> dataset_schemas.Dataset:
         known = datasets.twin(session, owner, received.sha256)
         dataset = datasets.create(session, owner, received.name or "dataset", path, received.size, received.sha256)
         if known:
@@ -99,9 +96,9 @@ def _store(intake: Intake, owner: str, received: uploads.Received) -> dataset_sc
         session.flush()
         quotas.check_stored(session, owner, intake.settings.max_stored_bytes)
         quotas.check_unread(session, owner, datasets.MOST_UNREAD)
-        # Before the commit, and under the lock that whoever removes such bytes waits for.
-        intake.artifacts.move(received.key, path)
         return dataset_schemas.Dataset.model_validate(dataset)
+
+    return intake.keep(owner, received.key, received.sha256, write)
 
 
 @router.get("", responses=problems.documented(), summary="List datasets")
@@ -155,5 +152,4 @@ def delete_dataset(
     with database.writing() as session:
         path = datasets.delete(session, owner, dataset_id)
     if path:
-        with suppress(*db.AWAY, obstore.exceptions.BaseError):  # what stays behind is an orphan, and removed as one
-            orphans.drop_dataset(database, artifacts, path)
+        artifacts.drop(path)

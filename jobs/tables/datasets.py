@@ -13,7 +13,7 @@ from jobs.tables.base import Table, partial
 
 
 class Dataset(Table):
-    """A file, uploaded or fetched, and what is known of it. Equal bytes share one file in the artifact store."""
+    """A file, uploaded or fetched, and what is known of it. Equal bytes share a file in the artifact store."""
 
     __tablename__ = "datasets"
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +55,9 @@ def test_a_raw_body_is_stored_under_its_hash(client: TestClient, upload: Upload,
     sha = hashlib.sha256(CSV).hexdigest()
     assert (dataset["name"], dataset["status"], dataset["bytes"]) == ("mine", "profiling", 12)
     assert (dataset["sha256"], dataset["profile"], dataset["error"]) == (sha, None, None)
-    assert stored(tmp_path) == [f"datasets/{sha}"]
-    assert (tmp_path / "artifacts" / "datasets" / sha).read_bytes() == CSV
+    (path,) = stored(tmp_path)
+    assert fnmatch(path, f"datasets/up_*/{sha}")
+    assert (tmp_path / "artifacts" / path).read_bytes() == CSV
     assert client.get(f"/v1/datasets/{dataset['id']}").json() == dataset
 
 
@@ -76,7 +79,8 @@ def test_a_form_is_stored_as_its_file(
     answer = client.post("/v1/datasets", data=form, files={"file": (filename, content)})
     assert (answer.status_code, answer.json()["name"]) == (201, name)
     assert answer.headers["location"] == f"/v1/datasets/{answer.json()['id']}"
-    assert stored(tmp_path) == [f"datasets/{hashlib.sha256(content).hexdigest()}"]
+    (path,) = stored(tmp_path)
+    assert fnmatch(path, f"datasets/up_*/{hashlib.sha256(content).hexdigest()}")
 
 
 def test_rows_are_stored_as_an_array_of_objects(client: TestClient, tmp_path: Path) -> None:
@@ -162,6 +166,26 @@ def test_the_same_bytes_are_stored_once_and_known_at_once(
     assert len(stored(tmp_path)) == 1
 
 
+def test_a_store_that_stands_still_keeps_nobody_from_writing(
+    client: TestClient, database: db.Database, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[float] = []
+    for name in ("move", "copy", "delete"):
+        act = getattr(Artifacts, name)
+
+        def slowly(place: Artifacts, *keys: str, act: Callable[..., None] = act) -> None:
+            began = time.monotonic()
+            with database.writing():
+                took.append(time.monotonic() - began)
+            act(place, *keys)
+
+        monkeypatch.setattr(Artifacts, name, slowly)
+    for dataset in (upload(), upload()):
+        assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+    assert len(took) == 5  # a move, a copy, the deletion of what came twice, and of what was kept
+    assert max(took) < 5
+
+
 def test_bytes_go_with_the_last_dataset_that_has_them(client: TestClient, upload: Upload, tmp_path: Path) -> None:
     first, second = upload(), upload()
     assert client.delete(f"/v1/datasets/{first['id']}").status_code == 204
@@ -171,13 +195,13 @@ def test_bytes_go_with_the_last_dataset_that_has_them(client: TestClient, upload
     assert client.get(f"/v1/datasets/{first['id']}").status_code == 404
 
 
-def test_a_dataset_that_a_job_needs_is_kept(client: TestClient, upload: Upload, artifacts: Artifacts) -> None:
+def test_a_dataset_that_a_job_needs_is_kept(client: TestClient, upload: Upload, tmp_path: Path) -> None:
     dataset = upload()
     spec = {"dataset": {"source": "upload", "id": dataset["id"]}, "target": "b"}
     job = client.post("/v1/jobs", json=spec).json()
     answer = client.delete(f"/v1/datasets/{dataset['id']}")
     assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
-    assert b"".join(artifacts.read(f"datasets/{dataset['sha256']}")) == CSV
+    assert [(tmp_path / "artifacts" / path).read_bytes() for path in stored(tmp_path)] == [CSV]
     client.post(f"/v1/jobs/{job['id']}/cancel")
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
 

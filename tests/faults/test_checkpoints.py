@@ -219,7 +219,7 @@ def test_row_20_a_job_whose_data_is_gone_is_given_up(fleet: Fleet, accepted: Acc
     fleet.stop("worker")
     job = fleet.client.submit({"dataset": {"source": "upload", "id": file.id}, "target": "y"})
     for folder in (fleet.settings.data_dir / "artifacts", fleet.settings.scratch):
-        next(folder.glob(f"datasets/{file.sha256}")).unlink()
+        next(folder.glob(f"datasets/**/{file.sha256}")).unlink()
     fleet.start("worker")
     accepted[job.id] = None
     accepted.check()

@@ -95,6 +95,14 @@ def test_a_move_goes_over_what_is_there(store: Artifacts, file: Path) -> None:
     assert (keys(store), content(store, "old")) == (["old"], b"new")
 
 
+def test_a_copy_goes_over_what_is_there_and_leaves_the_first(store: Artifacts, file: Path) -> None:
+    store.put("old", file)
+    file.write_bytes(b"new")
+    store.put("new", file)
+    store.copy("new", "old")
+    assert (keys(store), content(store, "old"), content(store, "new")) == (["new", "old"], b"new", b"new")
+
+
 @pytest.mark.parametrize(("start", "end"), [(0, None), (3, 5), (3, None), (0, 99), (10, None), (99, None), (4, 4)])
 def test_a_range_is_read_as_a_slice(store: Artifacts, file: Path, start: int, end: int | None) -> None:
     store.put("model", file)
@@ -117,6 +125,8 @@ def test_what_is_not_there_is_not_found(store: Artifacts, tmp_path: Path) -> Non
         content(store, "none")
     with pytest.raises(FileNotFoundError):
         store.move("none", "other")
+    with pytest.raises(FileNotFoundError):
+        store.copy("none", "other")
     with pytest.raises(FileNotFoundError):
         store.fetch("none", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -1,4 +1,4 @@
-"""Datasets on their way: let in while there is room, counted while they come, forgotten when they end."""
+"""Datasets on their way: let in while there is room, counted while they come, forgotten when they end, kept once."""
 
 import asyncio
 import shutil
@@ -7,10 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
-from jobs import artifacts, datasets, db, errors, intake
+from jobs import artifacts, datasets, db, errors, intake, quotas
+from jobs.artifacts import Artifacts
 from jobs.intake import Intake
 from jobs.settings import Settings
+from jobs.tables.datasets import Dataset
 
 CHUNK = bytes(1000)
 
@@ -91,3 +95,96 @@ def test_a_disk_that_fills_up_is_noticed(taken: Intake, monkeypatch: pytest.Monk
     with pytest.raises(errors.NoRoom):
         put(taken, 10)
     assert taken.coming == []
+
+
+# What has come is kept
+
+
+def kept(taken: Intake, owner: str = "ann", most: int = 10_000) -> Dataset:
+    """A dataset of one chunk that came and was named; of so many bytes that its owner may store."""
+    size, sha = asyncio.run(taken.put(owner, "uploads/x", chunks(1)))
+
+    def write(session: Session, path: str) -> Dataset:
+        dataset = datasets.create(session, owner, "x", path, size, sha)
+        quotas.check_stored(session, owner, most)
+        return dataset
+
+    try:
+        return taken.keep(owner, "uploads/x", sha, write)
+    finally:
+        taken.artifacts.drop("uploads/x")
+
+
+def files(taken: Intake) -> list[str]:
+    return [entry.path for folder in ("uploads", "datasets") for entry in taken.artifacts.entries(folder)]
+
+
+def deleted(taken: Intake, dataset: Dataset) -> None:
+    with taken.database.writing() as session:
+        path = datasets.delete(session, dataset.owner, dataset.id)
+    if path:
+        taken.artifacts.delete(path)
+
+
+def test_equal_bytes_share_a_file_that_is_written_anew(taken: Intake) -> None:
+    first = kept(taken)
+    taken.artifacts.delete(first.path)
+    second = kept(taken, "bob")
+    assert (second.path, files(taken)) == (first.path, [first.path])
+    assert first.path.rpartition("/")[2] == first.sha256
+    deleted(taken, first)
+    assert b"".join(taken.artifacts.read(second.path)) == CHUNK
+    deleted(taken, second)
+    assert files(taken) == []
+    assert kept(taken).path != first.path  # whoever removes that may yet be at it
+
+
+def test_no_transaction_is_open_while_the_store_works(taken: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, int] = {}
+    for name in ("move", "copy", "delete"):
+        act = getattr(Artifacts, name)
+
+        def watched(place: Artifacts, *keys: str, name: str = name, act: Callable[..., None] = act) -> None:
+            opened[name] = opened.get(name, 0) + taken.database.engine.pool.checkedout()  # type: ignore[attr-defined]
+            act(place, *keys)
+
+        monkeypatch.setattr(Artifacts, name, watched)
+    for dataset in [kept(taken), kept(taken)]:
+        deleted(taken, dataset)
+    assert opened == {"move": 0, "copy": 0, "delete": 0}
+
+
+def test_bytes_whose_file_another_deletes_meanwhile_get_one_of_their_own(
+    taken: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, copy = kept(taken, "bob"), Artifacts.copy
+
+    def then_deleted(place: Artifacts, source: str, target: str) -> None:
+        copy(place, source, target)
+        deleted(taken, other)
+
+    monkeypatch.setattr(Artifacts, "copy", then_deleted)
+    dataset = kept(taken)
+    assert dataset.path != other.path
+    assert (files(taken), b"".join(taken.artifacts.read(dataset.path))) == ([dataset.path], CHUNK)
+
+
+def test_what_is_refused_leaves_no_file(taken: Intake) -> None:
+    with pytest.raises(errors.LimitReached):
+        kept(taken, most=999)
+    assert files(taken) == []
+    first = kept(taken)
+    with pytest.raises(errors.LimitReached):
+        kept(taken, most=1999)
+    assert files(taken) == [first.path]
+
+
+def test_a_commit_of_which_nothing_is_heard_may_have_been_made(taken: Intake) -> None:
+    def cut(session: Session) -> None:
+        raise sa.exc.OperationalError("COMMIT", None, ConnectionError())
+
+    sa.event.listen(Session, "after_commit", cut, once=True)
+    with pytest.raises(sa.exc.OperationalError):
+        kept(taken)
+    with taken.database.reading() as session:
+        assert files(taken) == session.scalars(sa.select(Dataset.path)).all()

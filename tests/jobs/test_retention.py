@@ -6,16 +6,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from jobs import artifacts, datasets, db, events, history, ids, orphans, retention, runlog
 from jobs.artifacts import Artifacts
+from jobs.intake import Intake
 from jobs.orphans import Sweep
 from jobs.record import MetricPoint
 from jobs.retention import DAY, Walk
+from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables.jobs import File, Job
 from jobs.tables.keys import Audit
@@ -250,30 +251,38 @@ def test_a_sweep_goes_on_where_it_stopped_and_then_rests(
 
 
 def test_bytes_that_are_sent_again_during_a_sweep_stay(
-    database: db.Database, place: Artifacts, put: Put, monkeypatch: pytest.MonkeyPatch
+    database: db.Database, anywhere: Artifacts, put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert place.root
-    put(place, "datasets/aa")
-    os.utime(place.root / "datasets/aa", (time.time() - 2 * DAY,) * 2)
-    alone = db.alone
+    put(anywhere, "datasets/aa")
+    delete, intake = Artifacts.delete, Intake(database, anywhere, Settings(data_dir=tmp_path))
 
-    def sent_again(*where: Any) -> None:
-        put(place, "datasets/aa")
-        alone(*where)
+    def after_others(place: Artifacts, path: str) -> None:
+        put(place, "uploads/x")
+        intake.keep("ann", "uploads/x", "aa", lambda session, key: datasets.create(session, "ann", "x", key, 1, "aa"))
+        delete(place, path)
 
-    monkeypatch.setattr(db, "alone", sent_again)
-    assert Sweep(database, place).step() == 0
-    assert stored(place) == {"datasets/aa"}
+    monkeypatch.setattr(Artifacts, "delete", after_others)
+    assert Sweep(database, anywhere).step() == 1
+    with database.reading() as session:
+        assert stored(anywhere) == {datasets.path_of(session, "aa")}
 
 
-def test_bytes_that_somebody_else_is_about_to_name_stay(database: db.Database, place: Artifacts, put: Put) -> None:
-    path = put(place, "datasets/aa")
+def test_bytes_that_somebody_else_is_about_to_name_stay(database: db.Database) -> None:
+    with database.writing() as session:
+        known = datasets.create(session, "ann", "rows", "datasets/aa", 1, "aa")
+
+    def deleted() -> str | None:
+        with database.writing() as session:
+            return datasets.delete(session, "ann", known.id)
+
     with ThreadPoolExecutor(1) as thread:
         with database.writing() as session:
-            assert datasets.twin(session, "bob", "aa") is None
-            deleted = thread.submit(orphans.drop_dataset, database, place, path)
+            assert datasets.pin(session, "aa", "datasets/aa")
+            gone = thread.submit(deleted)
             with pytest.raises(TimeoutError):
-                deleted.result(0.3)
-            datasets.create(session, "bob", "rows", path, 1, "aa")
-        assert deleted.result(10) is False
-    assert stored(place) == {path}
+                gone.result(0.3)
+            datasets.create(session, "bob", "rows", "datasets/aa", 1, "aa")
+        assert gone.result(10) is None
+    with database.writing() as session:
+        assert datasets.pin(session, "aa", "datasets/aa")
+        assert not datasets.pin(session, "aa", "datasets/other/aa")

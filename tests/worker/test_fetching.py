@@ -7,8 +7,11 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +21,7 @@ import sqlalchemy as sa
 
 from jobs import artifacts, datasets, db, imports, orphans, profiles, store, unresolved
 from jobs.allowances import USUAL
+from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.spec.job import JobSpec
 from jobs.states import Status
@@ -89,12 +93,31 @@ def test_what_was_fetched_waits_for_a_reader_as_an_upload_does(place: Place) -> 
         assert [fetching.fetch_next(place), fetching.fetch_next(place)] == [True, False]
     dataset = now(place, dataset)
     assert (dataset.status, dataset.bytes, dataset.sha256) == ("profiling", len(CSV), SHA)
-    assert (dataset.lease_owner, dataset.deaths, dataset.path) == (None, 0, f"datasets/{SHA}")
+    assert (dataset.lease_owner, dataset.lease_until, dataset.deaths) == (None, None, 0)
+    assert fnmatch(dataset.path, f"datasets/up_*/{SHA}")
     assert stored(place) == [dataset.path]
     with place.database.writing() as session:
         claimed = datasets.claim(session, "w", 30)
     assert claimed is not None
     assert claimed.id == dataset.id
+
+
+def test_a_store_that_is_slow_to_keep_a_file_does_not_lose_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    move, hasty = Artifacts.move, place.settings.model_copy(update={"lease_seconds": 0.5})
+
+    def slowly(store: Artifacts, source: str, target: str) -> None:
+        time.sleep(1)
+        with place.database.writing() as session:
+            assert imports.take(session, "another", 30) is None
+        move(store, source, target)
+
+    monkeypatch.setattr(Artifacts, "move", slowly)
+    with receiving(status(200, CSV)) as server:
+        dataset = asked(place, server.url)
+        fetching.fetch_next(replace(place, settings=hasty))
+    assert (now(place, dataset).status, now(place, dataset).attempt) == ("profiling", 1)
+    with place.database.writing() as session:
+        assert not datasets.renew(session, dataset.id, 1, 30)  # it is no longer ours
 
 
 def test_no_reader_takes_what_is_not_here_yet(place: Place) -> None:
@@ -329,4 +352,4 @@ def test_what_a_killed_courier_had_begun_is_fetched_by_the_next(
     assert (after.attempt, after.deaths, after.sha256) == (2, 0, SHA)
     monkeypatch.setattr(orphans, "AGE", -60)
     assert orphans.Sweep(place.database, place.artifacts).step() == 1
-    assert stored(place) == [f"datasets/{SHA}"]
+    assert stored(place) == [after.path]
