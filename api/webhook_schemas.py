@@ -106,7 +106,7 @@ class Delivery(Shown):
     address is not public) or `webhook_disabled`."""
     created_at: datetime
     due_at: datetime
-    """While it is pending, when it is tried next."""
+    """While it is pending, when it is tried next; up to a minute later, if others to the webhook fail meanwhile."""
     settled_at: datetime | None
 
 

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session, aliased
 
 from jobs import db, errors, quotas, turns, webhooks
+from jobs.db import Database
 from jobs.tables.webhooks import Delivery, Webhook
 
 PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 28800.0)
@@ -25,6 +26,9 @@ others."""
 GIVE_UP = 24 * 3600.0
 """Seconds of nothing but failures after which a webhook is disabled."""
 GONE = 410
+
+BATCHES = 20
+"""Transactions in which `give_up` fails messages to one webhook before it goes on to the next."""
 
 ONCE = "test"
 """A message of this kind is tried once."""
@@ -106,32 +110,35 @@ def resend(session: Session, owner: str, webhook_id: str, delivery_id: str) -> D
 
 
 def waiting(session: Session, limit: int) -> int:
-    """How many messages are due, counted up to a limit."""
-    due = sa.select(Delivery.id).where(_pending(), Delivery.due_at <= db.instant()).limit(limit)
-    return len(session.scalars(due).all())
+    """How many messages may be sent now, counted up to a limit."""
+    count = 0
+    for webhook_id, since in session.execute(_webhooks().limit(limit)).all():
+        count += len(session.scalars(_due(webhook_id, since).limit(limit - count)).all())
+    return count
 
 
 def take(session: Session) -> Due | None:
     """The message whose turn it is, for the caller to send within the lease; None if none is due. First come owners of
     whom the fewest are being sent, then those whose message has been due for longest."""
-    for owner in session.scalars(_owners()).all():
-        if delivery_id := _take(session, owner):
-            return _due(session, delivery_id) or take(session)
+    for webhook_id, since in session.execute(_webhooks()).all():
+        if delivery_id := _take(session, webhook_id, since):
+            return _taken(session, delivery_id) or take(session)
     return None
 
 
-def _owners() -> sa.Select[str]:
-    """Owners of due messages, in the order in which the next one is theirs: a look into an index for each owner who
-    has something pending, however much it is."""
-    owners, oldest, sent = turns.owners(Delivery, _pending), aliased(Delivery), aliased(Delivery)
-    due = sa.select(sa.func.min(sa.type_coerce(oldest.due_at, sa.Double))).where(
-        _pending(oldest), oldest.owner == owners.c.owner
-    )
-    count = sa.select(sa.func.count()).where(sent.taken_until > db.instant(), sent.owner == owners.c.owner)
-    found = sa.select(owners.c.owner, due.scalar_subquery().label("due"), count.scalar_subquery().label("sent"))
-    every = found.where(owners.c.owner.is_not(None)).subquery()
-    is_due = every.c.due <= sa.type_coerce(db.instant(), sa.Double)
-    return sa.select(every.c.owner).where(is_due).order_by(every.c.sent, every.c.due)
+def _webhooks() -> sa.Select[str, float]:
+    """Webhooks with messages that may be sent, and since when the first of these is due, in the order in which the next
+    one is theirs: a look into an index for each webhook that has something pending, however much it is."""
+    hooks, oldest, sent = turns.owners(Delivery, _pending, "webhook_id"), aliased(Delivery), aliased(Delivery)
+    aside = Webhook.aside_until.between(db.instant(), db.instant(ASIDE))  # one further ahead was set by a wrong clock
+    after = sa.case((aside, sa.type_coerce(Webhook.aside_since, sa.Double)), else_=0.0)
+    at = sa.type_coerce(oldest.due_at, sa.Double)
+    due = sa.select(sa.func.min(at)).where(_pending(oldest), oldest.webhook_id == Webhook.id, at > after)
+    count = sa.select(sa.func.count()).where(sent.taken_until > db.instant(), sent.owner == Webhook.owner)
+    found = sa.select(Webhook.id, due.scalar_subquery().label("due"), count.scalar_subquery().label("sent"))
+    enabled = found.join(hooks, Webhook.id == hooks.c.webhook_id).where(Webhook.disabled_at.is_(None)).subquery()
+    is_due = enabled.c.due <= sa.type_coerce(db.instant(), sa.Double)
+    return sa.select(enabled.c.id, enabled.c.due).where(is_due).order_by(enabled.c.sent, enabled.c.due)
 
 
 def _pending(delivery: type[Delivery] = Delivery) -> sa.ColumnElement[bool]:
@@ -139,23 +146,27 @@ def _pending(delivery: type[Delivery] = Delivery) -> sa.ColumnElement[bool]:
     return delivery.status == sa.literal_column("'pending'")
 
 
-def _take(session: Session, owner: str) -> str | None:
-    """Marks an owner's message that has been due for longest."""
-    due = sa.select(Delivery.id).where(_pending(), Delivery.owner == owner, Delivery.due_at <= db.instant())
-    delivery_id = session.scalar(due.order_by(Delivery.due_at).limit(1).with_for_update(skip_locked=True))
+def _due(webhook_id: str, since: float) -> sa.Select[str]:
+    """A webhook's messages that are due, for no longer than since then."""
+    at = sa.type_coerce(Delivery.due_at, sa.Double)
+    its = sa.and_(_pending(), Delivery.webhook_id == webhook_id, at >= since, Delivery.due_at <= db.instant())
+    return sa.select(Delivery.id).where(its).order_by(Delivery.due_at)
+
+
+def _take(session: Session, webhook_id: str, since: float) -> str | None:
+    """Marks the one that has been due for longest."""
+    delivery_id = session.scalar(_due(webhook_id, since).limit(1).with_for_update(skip_locked=True))
     if delivery_id:
         lease = {"due_at": db.now(LEASE), "taken_until": db.now(LEASE)}
         session.execute(sa.update(Delivery).where(Delivery.id == delivery_id).values(tries=Delivery.tries + 1, **lease))
     return delivery_id
 
 
-def _due(session: Session, delivery_id: str) -> Due | None:
-    """What is to be sent where; None if nothing is."""
+def _taken(session: Session, delivery_id: str) -> Due | None:
+    """What is to be sent where; None if the webhook has been disabled meanwhile."""
     query = sa.select(Delivery, Webhook).join(Webhook, Delivery.webhook_id == Webhook.id)
     delivery, webhook = session.execute(query.where(Delivery.id == delivery_id)).one()
-    if webhook.disabled_at:  # by somebody who did not see this message, which was not yet committed
-        settled = {"status": "failed", "error": "webhook_disabled", "settled_at": db.now(), "taken_until": None}
-        session.execute(sa.update(Delivery).where(Delivery.id == delivery_id).values(**settled))
+    if webhook.disabled_at:
         return None
     return Due(
         id=delivery.id,
@@ -166,6 +177,18 @@ def _due(session: Session, delivery_id: str) -> Due | None:
         url=webhook.url,
         secret=webhook.secret,
     )
+
+
+def give_up(database: Database) -> None:
+    """Fails what waits for disabled webhooks, so much of it at a time."""
+    hooks = turns.owners(Delivery, _pending, "webhook_id")
+    waited_for = sa.select(Webhook.id).join(hooks, Webhook.id == hooks.c.webhook_id)
+    with database.reading() as session:
+        disabled = session.scalars(waited_for.where(Webhook.disabled_at.is_not(None))).all()
+    for webhook_id in disabled:
+        for _ in range(BATCHES):
+            if not webhooks.give_up(database, webhook_id):
+                break
 
 
 def settle(session: Session, due: Due, outcome: Outcome) -> bool:
@@ -187,7 +210,7 @@ def settle(session: Session, due: Due, outcome: Outcome) -> bool:
     if settled.first() is None:
         return False
     if outcome.error is None:
-        session.execute(sa.update(Webhook).where(Webhook.id == due.webhook_id).values(failing_since=None))
+        session.execute(sa.update(Webhook).where(Webhook.id == due.webhook_id).values(**webhooks.WELL))
     else:
         _failed(session, due.webhook_id, outcome, min(pause or ASIDE, ASIDE))
     return True
@@ -201,15 +224,14 @@ def pause_after(due: Due) -> float | None:
 
 
 def _failed(session: Session, webhook_id: str, outcome: Outcome, aside: float) -> None:
-    since = sa.func.coalesce(Webhook.failing_since, db.now())
-    session.execute(sa.update(Webhook).where(Webhook.id == webhook_id).values(failing_since=since))
+    failed = {"failing_since": sa.func.coalesce(Webhook.failing_since, db.now()), "aside_since": db.now()}
+    its = sa.update(Webhook).where(Webhook.id == webhook_id)
+    session.execute(its.values(**failed, aside_until=db.now(aside)))
     if outcome.answered == GONE:
         webhooks.disable(session, webhook_id, "It answered 410 Gone.")
-    elif not webhooks.disable(
-        session, webhook_id, "Nothing could be delivered to it for 24 hours.", Webhook.failing_since < db.now(-GIVE_UP)
-    ):
-        others = sa.and_(Delivery.webhook_id == webhook_id, _pending(), Delivery.due_at <= db.instant())
-        session.execute(sa.update(Delivery).where(others).values(due_at=db.now(aside)))
+    else:
+        for_a_day = Webhook.failing_since < db.now(-GIVE_UP)
+        webhooks.disable(session, webhook_id, "Nothing could be delivered to it for 24 hours.", for_a_day)
 
 
 def _enabled(session: Session, owner: str, webhook_id: str) -> Webhook:

@@ -13,10 +13,11 @@ from jobs.tables.webhooks import Delivery
 Thing = TypeVar("Thing", Job, Dataset, Delivery)
 
 
-def owners(thing: type[Thing], waits: Callable[[type[Thing]], sa.ColumnElement[bool]]) -> sa.CTE:
-    """The owners of what waits, each found by one look into an index of that by owner; the last row is NULL."""
-    first = sa.select(sa.func.min(thing.owner).label("owner")).where(waits(thing))
-    found = first.cte("owners", recursive=True)
-    other = aliased(thing)
-    following = sa.select(sa.func.min(other.owner)).where(waits(other), other.owner > found.c.owner)
-    return found.union_all(sa.select(following.scalar_subquery()).where(found.c.owner.is_not(None)))
+def owners(thing: type[Thing], waits: Callable[[type[Thing]], sa.ColumnElement[bool]], of: str = "owner") -> sa.CTE:
+    """The owners of what waits, or whatever else it is `of`, each found by one look into an index of that by owner; the
+    last row is NULL."""
+    mine, other = getattr(thing, of), aliased(thing)
+    found = sa.select(sa.func.min(mine).label(of)).where(waits(thing)).cte("owners", recursive=True)
+    theirs, last = getattr(other, of), found.c[of]
+    following = sa.select(sa.func.min(theirs)).where(waits(other), theirs > last)
+    return found.union_all(sa.select(following.scalar_subquery()).where(last.is_not(None)))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
 from jobs import db, errors, ids, quotas, states
+from jobs.db import Database
 from jobs.states import Status
 from jobs.tables.webhooks import Delivery, Webhook
 
@@ -32,6 +33,10 @@ TERMINAL = [kind for kind in KINDS if kind in states.TERMINAL]
 """What a webhook is told of unless it asks for more."""
 MOST = 20
 """Webhooks of one owner."""
+BATCH = 500
+"""Messages that a transaction gives up."""
+WELL: dict[str, Any] = {"failing_since": None, "aside_since": None, "aside_until": None}
+"""What a webhook is to which nothing has failed."""
 
 
 class _Told(BaseModel):
@@ -162,7 +167,7 @@ def change(
     values: dict[str, Any] = {"url": url, "description": description, "events": events and _ordered(events)}
     changed = {name: value for name, value in values.items() if value is not None}
     if url or enabled:
-        changed["failing_since"] = None
+        changed |= WELL
     if enabled:
         changed |= {"disabled_at": None, "disabled_reason": None}
     session.execute(sa.update(Webhook).where(Webhook.id == webhook_id).values(**changed, updated_at=db.now()))
@@ -189,14 +194,31 @@ def delete(session: Session, owner: str, webhook_id: str) -> None:
 def disable(session: Session, webhook_id: str, reason: str, *unless: sa.ColumnElement[bool]) -> bool:
     """Sends nothing more to a webhook until its owner enables it; False if it is disabled or a condition is not met.
 
-    What waits to be sent fails. The caller holds the webhook's lock, which comes before those of its messages."""
+    What waits to be sent fails, the first of it at once, the rest by `give_up`. The caller holds the webhook's lock,
+    which comes before those of its messages."""
     enabled = sa.and_(Webhook.id == webhook_id, Webhook.disabled_at.is_(None), *unless)
     disabled = sa.update(Webhook).where(enabled).values(disabled_at=db.now(), disabled_reason=reason)
     if session.execute(disabled.returning(Webhook.id)).first() is None:
         return False
-    waiting = sa.update(Delivery).where(Delivery.webhook_id == webhook_id, Delivery.status == "pending")
-    session.execute(waiting.values(status="failed", error="webhook_disabled", settled_at=db.now(), taken_until=None))
+    _give_up_some(session, webhook_id)
     return True
+
+
+def give_up(database: Database, webhook_id: str) -> bool:
+    """Fails some of what waits for a webhook that is disabled; whether there may be more."""
+    disabled = sa.select(Webhook.id).where(Webhook.id == webhook_id, Webhook.disabled_at.is_not(None))
+    with database.writing() as session:
+        if session.scalar(disabled.with_for_update(key_share=True)) is None:
+            return False
+        return _give_up_some(session, webhook_id) == BATCH
+
+
+def _give_up_some(session: Session, webhook_id: str) -> int:
+    pending = sa.and_(Delivery.webhook_id == webhook_id, Delivery.status == sa.literal_column("'pending'"))
+    some = session.scalars(sa.select(Delivery.id).where(pending).order_by(Delivery.due_at).limit(BATCH)).all()
+    failed = sa.update(Delivery).where(Delivery.id.in_(some)).values(status="failed", error="webhook_disabled")
+    session.execute(failed.values(settled_at=db.now(), taken_until=None))
+    return len(some)
 
 
 def _ordered(events: Sequence[Kind]) -> list[str]:

@@ -66,6 +66,7 @@ def _rounds(place: Place) -> None:
         busy = [thread for thread in busy if thread.is_alive()]
         try:
             busy += _begin(place, AT_ONCE - len(busy))
+            deliveries.give_up(place.database)
         except db.AWAY as error:
             log.warning("database_away", error=type(error).__name__)
         except Exception:  # a round that fails must not be the last one

@@ -57,6 +57,11 @@ def update_webhook(
 ) -> webhook_schemas.Webhook:
     """Changes address, events or description; what is not sent stays. `enabled` brings a disabled one back."""
     changed: dict[str, Any] = patch.model_dump(exclude_unset=True)
+    if patch.enabled:
+        with database.reading() as session:
+            found = webhooks.get(session, owner, webhook_id)
+        while webhooks.give_up(database, found.id):  # what waited when it was disabled
+            continue
     with database.writing() as session:
         return webhook_schemas.Webhook.model_validate(webhooks.change(session, owner, webhook_id, **changed))
 

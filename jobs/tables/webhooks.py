@@ -26,6 +26,10 @@ class Webhook(Table):
     updated_at: Mapped[datetime]
     failing_since: Mapped[datetime | None]
     """The first failure after the last success."""
+    aside_since: Mapped[datetime | None]
+    """The last failure after the last success; what was due by then waits."""
+    aside_until: Mapped[datetime | None]
+    """And until when."""
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None]
 
@@ -46,7 +50,7 @@ class Delivery(Table):
     """The same in every try, so that a receiver knows a repetition."""
     webhook_id: Mapped[str] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"))
     owner: Mapped[str] = mapped_column(sa.String(64), server_default="")
-    """The webhook's; empty if an older version wrote the row, for which it is an owner of its own."""
+    """The webhook's; empty if an older version wrote the row, which counts as nobody's."""
     job_id: Mapped[str | None] = mapped_column(sa.String(40))
     kind: Mapped[str] = mapped_column(sa.String(32))
     payload: Mapped[dict[str, JsonValue]]
@@ -65,8 +69,7 @@ class Delivery(Table):
     settled_at: Mapped[datetime | None]
 
     __table_args__ = (
-        partial("deliveries_due", "due_at", where="status = 'pending'"),
-        partial("deliveries_in_turn", "owner", "due_at", where="status = 'pending'"),
+        partial("deliveries_pending", "webhook_id", "due_at", where="status = 'pending'"),
         partial("deliveries_taken", "owner", where="taken_until IS NOT NULL"),
         partial("deliveries_tests", "owner", where="status = 'pending' AND kind = 'test'"),
         partial("deliveries_settled", "settled_at", where="settled_at IS NOT NULL"),

@@ -91,6 +91,21 @@ def test_a_webhook_is_changed_in_parts(client: TestClient, hook: Hook) -> None:
     assert on["updated_at"] > made["updated_at"]
 
 
+def test_what_waited_when_a_webhook_was_disabled_is_not_sent_when_it_is_enabled(
+    client: TestClient, database: db.Database, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "BATCH", 2)
+    where = f"/v1/webhooks/{hook()['id']}"
+    for _ in range(5):
+        assert client.post(f"{where}/test").status_code == 202
+    for enabled in (False, True):
+        assert client.patch(where, json={"enabled": enabled}).status_code == 200
+    log = client.get(f"{where}/deliveries").json()["data"]
+    assert [(sent["status"], sent["error"]) for sent in log] == [("failed", "webhook_disabled")] * 5
+    with database.writing() as session:
+        assert deliveries.take(session) is None
+
+
 @pytest.mark.parametrize("body", [{}, {"enabled": None}, {"enabled": "yes"}, {"url": ""}, {"events": []}, {"x": 1}])
 def test_a_change_that_says_nothing_or_nonsense_is_refused(client: TestClient, hook: Hook, body: Any) -> None:
     answer = client.patch(f"/v1/webhooks/{hook()['id']}", json=body)

@@ -37,6 +37,7 @@ from jobs import (
     webhooks,
 )
 from jobs.allowances import USUAL
+from jobs.deliveries import Outcome
 from jobs.listing import Filter
 from jobs.record import MetricPoint, Usage
 from jobs.settings import Settings
@@ -193,6 +194,19 @@ def test_what_an_owner_asks_for_is_found_by_an_index(full: db.Database) -> None:
     assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
 
 
+def failed_delivery(session: Session) -> None:
+    due = deliveries.take(session)
+    assert due
+    assert deliveries.settle(session, due, Outcome(500, "answered_500"))
+
+
+def disabled(database: db.Database) -> None:
+    """Nothing is sent to the webhook; what waits for it is given up."""
+    with database.writing() as session:
+        assert webhooks.disable(session, "wh", "Its owner disabled it.")
+    deliveries.give_up(database)
+
+
 def test_what_a_worker_asks_for_is_found_by_an_index(full: db.Database) -> None:
     with full.writing() as session:
         job = claims.claim(session, "w1", 30)
@@ -210,6 +224,7 @@ def test_what_a_worker_asks_for_is_found_by_an_index(full: db.Database) -> None:
         "resume": lambda session: leases.resume_from(session, job.id, 1, 0),
         "due delivery": deliveries.take,
         "deliveries waiting": lambda session: deliveries.waiting(session, 8),
+        "failed delivery": failed_delivery,
         "finish": lambda session: leases.finish(session, job.id, 1, Status.SUCCEEDED, "Done.", usage=Usage()),
     }
     assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
@@ -225,6 +240,7 @@ def test_what_is_forgotten_is_found_by_an_index(full: db.Database, tmp_path_fact
         "jobs": lambda: retention.drop_jobs(full, store, 99.9),
         "deliveries": lambda: retention.drop_deliveries(full, 1),
         "audit": lambda: retention.drop_audit(full, 1),
+        "disabled webhooks": lambda: disabled(full),
         "orphans": lambda: orphans.Sweep(full, store)._of_jobs(paths),
     }
     for name, act in acts.items():

@@ -67,6 +67,7 @@ def hurried(database: db.Database) -> None:
     """Everything that waits is due."""
     with database.writing() as session:
         session.execute(sa.update(Delivery).values(due_at=db.now(-1)))
+        session.execute(sa.update(Webhook).values(aside_until=None))
 
 
 def seconds_ahead(database: db.Database, delivery: Delivery) -> float:
@@ -180,6 +181,45 @@ def test_a_failure_makes_the_webhooks_other_messages_wait(database: db.Database)
     assert taken(database).webhook_id == other.id
 
 
+def test_what_comes_after_a_failure_is_tried_at_once_and_a_success_lets_all_go(database: db.Database) -> None:
+    webhook = hooked(database)
+    waiting = [pinged(database, webhook) for _ in range(3)]
+    settled(database, taken(database), BROKEN)
+    with database.writing() as session:
+        assert (deliveries.waiting(session, 9), deliveries.take(session)) == (0, None)
+    after = pinged(database, webhook)
+    assert (due := taken(database)).id == after.id
+    settled(database, due, DELIVERED)
+    assert {taken(database).id for _ in range(2)} == {delivery.id for delivery in waiting[1:]}
+
+
+@pytest.mark.parametrize(("ahead", "waits"), [(-0.1, False), (50, True), (3600, False)])
+def test_a_webhook_is_set_aside_for_a_minute_at_most_whatever_its_clock(
+    database: db.Database, ahead: float, waits: bool
+) -> None:
+    pinged(database, hooked(database))
+    with database.writing() as session:
+        session.execute(sa.update(Webhook).values(aside_since=db.now(), aside_until=db.now(ahead)))
+        assert (deliveries.waiting(session, 9), deliveries.take(session) is None) == (int(not waits), waits)
+
+
+def test_a_failed_try_costs_the_same_however_much_waits(database: db.Database) -> None:
+    webhook = hooked(database)
+    for _ in range(9):
+        pinged(database, webhook)
+    due_at = [delivery.due_at for delivery in log(database, webhook)]
+    written: list[int] = []
+
+    @sa.event.listens_for(database.engine, "after_cursor_execute")
+    def count(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        written.append(statement.startswith("UPDATE") and max(cursor.rowcount, 0))
+
+    settled(database, taken(database), BROKEN)
+    sa.event.remove(database.engine, "after_cursor_execute", count)
+    assert sum(written) <= 3
+    assert [delivery.due_at for delivery in log(database, webhook)][1:] == due_at[1:]
+
+
 def test_a_test_is_tried_once(database: db.Database) -> None:
     webhook = hooked(database)
     pinged(database, webhook)
@@ -278,9 +318,50 @@ def test_a_message_written_while_its_webhook_was_disabled_is_not_sent(database: 
     with database.writing() as session:  # as if the two transactions had not seen each other
         session.execute(sa.update(Webhook).values(disabled_at=db.now()))
         assert deliveries.take(session) is None
+    deliveries.give_up(database)
     assert [(one.id, one.status, one.error) for one in log(database, webhook)] == [
         (delivery.id, "failed", "webhook_disabled")
     ]
+
+
+def test_what_waits_for_a_disabled_webhook_is_given_up_in_small_transactions(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "BATCH", 2)
+    webhook, other = hooked(database), hooked(database, owner="bob")
+    for _ in range(6):
+        pinged(database, webhook)
+    pinged(database, other)
+
+    def given_up() -> int:
+        return sum(delivery.status == "failed" for delivery in log(database, webhook))
+
+    settled(database, taken(database), Outcome(410, "answered_410"))
+    assert given_up() == 3
+    assert taken(database).webhook_id == other.id
+    with database.writing() as session:
+        assert (deliveries.waiting(session, 9), deliveries.take(session)) == (0, None)
+    assert ([webhooks.give_up(database, webhook.id) for _ in range(2)], given_up()) == ([True, False], 6)
+    assert webhooks.give_up(database, other.id) is False
+    assert [delivery.status for delivery in log(database, other)] == ["pending"]
+
+
+def test_workers_give_up_what_waits_for_disabled_webhooks(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "BATCH", 1)
+    monkeypatch.setattr(deliveries, "BATCHES", 2)
+    silent, other = hooked(database), hooked(database, owner="bob")
+    for webhook in (silent, silent, silent, silent, other):
+        pinged(database, webhook)
+    with database.writing() as session:
+        webhooks.change(session, "ann", silent.id, enabled=False)
+    left = []
+    for _ in range(3):
+        left.append([delivery.status for delivery in log(database, silent)].count("pending"))
+        deliveries.give_up(database)
+    assert left == [3, 1, 0]
+    assert [delivery.status for delivery in log(database, other)] == ["pending"]
 
 
 def test_nothing_is_tested_or_sent_again_while_disabled(database: db.Database) -> None:

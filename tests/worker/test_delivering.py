@@ -56,6 +56,7 @@ def hurried(place: Place) -> None:
     """Everything that waits is due."""
     with place.database.writing() as session:
         session.execute(sa.update(Delivery).values(due_at=db.now(-1)))
+        session.execute(sa.update(Webhook).values(aside_until=None))
 
 
 def verified(secret: str, seen: Seen) -> Any:
