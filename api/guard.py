@@ -23,6 +23,8 @@ LOOK = 1.0
 LONGEST = 64 * 1024
 """Bytes of line and headers, or of what stands between and behind the pieces of a body, that may come without an end in
 sight."""
+AHEAD = 8
+"""Requests of a connection that wait for their answers. Who sends more does not wait for any, and each takes memory."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -68,6 +70,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("The request line and the headers are too long.")
 
     def on_message_begin(self) -> None:
+        if self._open >= AHEAD:
+            self._reset()
+            raise ConnectionError  # nothing behind it is parsed
         self._in_head, self._around = True, 0
         self._wait()
         super().on_message_begin()

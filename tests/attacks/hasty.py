@@ -8,6 +8,7 @@ PATIENCE, UNREAD = 1.0, 3.0
 
 def main() -> None:
     """Serves."""
+    guard.AHEAD = 200  # a few answers would fit into what the system keeps of them
     guard.PATIENCE, guard.UNREAD, guard.LOOK = PATIENCE, UNREAD, 0.1
     service.main()
 

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import guard
 from api.overload import Overload
 from jobs import db, runlog
 from jobs.settings import Settings
@@ -50,7 +51,7 @@ def narrow(narrow_for_all: server.Server) -> server.Server:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Server]:
-    """A service that closes in seconds what it otherwise closes in half a minute."""
+    """A service that closes in seconds what it otherwise closes in half a minute, and lets much be asked ahead."""
     with server.running(tmp_path_factory.mktemp("impatient"), hasty.__name__) as running:
         yield running
 
@@ -112,6 +113,18 @@ def test_who_reads_nothing_is_hung_up_on(impatient: server.Server, asked: bytes)
     with impatient.connected(4096) as one:
         one.sendall(asked)
         until(lambda: hung_up(one), NEVER)
+
+
+def test_requests_ahead_of_their_answers_are_so_many_and_no_more(narrow: server.Server) -> None:
+    with narrow.connected() as one:
+        one.sendall(WHOLE * guard.AHEAD)
+        heard = b""
+        while heard.count(b"HTTP/1.1 200") < guard.AHEAD:
+            heard += one.recv(10_000)
+        with pytest.raises(ConnectionError):
+            one.sendall(WHOLE * 200_000)
+    assert httpx2.get(f"{narrow.url}/livez").status_code == 200
+    assert "Traceback" not in narrow.log.read_text()
 
 
 @pytest.mark.slow
