@@ -71,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.gate = access.Gate(app.state.database, settings)
     app.state.models = predicting.Models(app.state.artifacts, settings.model_cache_bytes)
     app.state.turns = turns.Turns()
+    app.state.rounds = turns.Rounds(turns.AT_ONCE)
     app.state.intake = intake.Intake(app.state.database, app.state.artifacts, settings)
     app.state.bodies = overload.Bound(max(settings.max_bodies_bytes, settings.max_body_bytes))
     app.state.streams = overload.Shares(max(1, settings.max_streams // events.OWNERS))

@@ -52,6 +52,11 @@ async def _turns(request: Request) -> turns.Turns:
     return found
 
 
+async def _rounds(request: Request) -> turns.Rounds:
+    found: turns.Rounds = request.app.state.rounds
+    return found
+
+
 async def _traceparent(request: Request) -> str:
     found: str = request.state.traceparent
     return found
@@ -73,6 +78,8 @@ Settings = Annotated[settings.Settings, Depends(_settings)]
 Stopping = Annotated[threading.Event, Depends(_stopping)]
 """Set when the server is about to stop: streams end then."""
 Turns = Annotated[turns.Turns, Depends(_turns)]
+Rounds = Annotated[turns.Rounds, Depends(_rounds)]
+"""For answers that may be large, which nobody else can work beside (Python has one lock)."""
 Traceparent = Annotated[str, Depends(_traceparent)]
 
 JobId = Annotated[str, Path(pattern=rf"^job_{ids.PATTERN}$")]

@@ -27,6 +27,8 @@ SMALL = 64 * 1024
 """Bytes of a body that are nobody's concern."""
 BODIES = 8
 """Larger ones of one owner that may be on their way at once."""
+EACH = 3
+"""Places that an owner may have for each that is left to others."""
 
 
 class Bound:
@@ -72,6 +74,20 @@ class Shares:
             del self.taken[owner]
 
 
+class Places(Bound):
+    """Requests that are worked on. An owner may have one, and more while that leaves others enough: `EACH` times what
+    is free then. So whoever asks alone has most of the places, and nobody has all."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.owners = Shares(most)
+
+    def own(self, caller: Caller, places: ExitStack) -> bool:
+        """Counts a place that was taken among those of the caller's owner; False if they have as many as they may."""
+        self.owners.most = max(1, EACH * self.free)
+        return self.owners.take(caller, places)
+
+
 class Overload:
     """ASGI middleware. A request takes a place once its body is here, if there is one when it comes and then, and gives
     it back with its answer, of a long one with the first part: how slowly somebody reads is nobody else's concern. An
@@ -79,7 +95,7 @@ class Overload:
 
     def __init__(self, app: ASGIApp, requests: int, streams: int) -> None:
         self.app = app
-        self.requests = Bound(requests)
+        self.requests = Places(requests)
         self.streams = Bound(streams)
         self.watchers = Bound(WATCHERS)
         self.bodies = Shares(BODIES)
@@ -101,13 +117,14 @@ class Overload:
             busy = problems.answer(Request(scope), 503, code, detail, problems.RETRY_AFTER)
             return await busy(scope, receive, send)
         with ExitStack() as places:
-            scope["state"]["places"] = places
+            scope["state"] |= {"places": places, "bound": None}
             if scope["method"] in ("POST", "PATCH") and _has_body(headers):
                 with ExitStack() as coming:
                     body = _Body(scope, receive, bound, places, self.bodies, coming)
                     await self.app(scope, body.receive, sending)
             else:
                 bound.take(places)
+                scope["state"]["bound"] = bound
                 await self.app(scope, receive, sending)
 
 
@@ -143,6 +160,8 @@ class _Body:
             self.coming.close()
             if not self.bound.take(self.places):
                 raise HTTPException(503, headers=problems.RETRY_AFTER)
+            self.scope["state"]["bound"] = self.bound
+            own(Request(self.scope))
         elif self.size > SMALL and not self.is_large:
             self._count()
         return message
@@ -153,6 +172,18 @@ class _Body:
         if caller and not self.shares.take(caller, self.coming):
             text = f"{self.shares.most} of your requests are being sent already, as many as may; let some of them end."
             raise HTTPException(429, text, headers=problems.RETRY_AFTER)
+
+
+def own(request: Request) -> None:
+    """Counts the place of a request among its owner's, once it has one and its caller is known.
+
+    Raises:
+        HTTPException: 429 if they have as many as they may.
+    """
+    bound, caller = request.state.bound, getattr(request.state, "caller", None)
+    if caller and isinstance(bound, Places) and not bound.own(caller, request.state.places):
+        text = "As many of your requests are being worked on as may be, to leave room for others; let some of them end."
+        raise HTTPException(429, text, headers=problems.RETRY_AFTER)
 
 
 def _has_body(headers: Headers) -> bool:

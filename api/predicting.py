@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from api import cells, faults, runtime
+from api.turns import Rounds
 from jobs import errors
 from jobs.artifacts import Artifacts
 from jobs.errors import Fault
@@ -38,7 +39,7 @@ NUMBER = 24
 class Model:
     """A `model.onnx`, loaded."""
 
-    def __init__(self, content: bytes, slots: threading.Semaphore) -> None:
+    def __init__(self, content: bytes, slots: Rounds) -> None:
         """`slots` are as many runs as may go on at a time, over all models."""
         self._slots = slots
         self.bytes = len(content)
@@ -55,8 +56,8 @@ class Model:
         self._widest = int(metadata.get(WIDEST_KEY, min(WIDEST, self.bytes // 4)))
         self._most = _most_rows(self.signature) if self._widest <= WIDEST else 0
 
-    def predict(self, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
-        """The outputs by name, for rows as they were uploaded.
+    def predict(self, owner: str, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
+        """The outputs by name, for rows as they were uploaded; the owner is who waits for a slot.
 
         Raises:
             RowsInvalid: with every cell that does not fit, or for more rows than this model takes.
@@ -71,20 +72,20 @@ class Model:
         inputs = self.signature.inputs
         fed = self._image(inputs, rows, found) if isinstance(inputs, ImageInputs) else self._table(rows, found)
         if not found:
-            outputs = self._run(fed, len(rows))
+            outputs = self._run(owner, fed, len(rows))
             found = list(_overflown(outputs))
         if found:
             raise errors.RowsInvalid(found[: faults.MOST])
         return outputs
 
-    def _run(self, fed: Feeds, rows: int) -> Feeds:
+    def _run(self, owner: str, fed: Feeds, rows: int) -> Feeds:
         step = max(1, NUMBERS_AT_ONCE // max(self._widest, sum(array[0].size for array in fed.values())))
         names = [output.name for output in self._session.get_outputs()]
-        with self._slots:
-            parts = [
-                self._session.run(names, {name: array[start : start + step] for name, array in fed.items()})
-                for start in range(0, rows, step)
-            ]
+        parts = []
+        for start in range(0, rows, step):
+            part = {name: array[start : start + step] for name, array in fed.items()}
+            with self._slots.taken(owner):
+                parts.append(self._session.run(names, part))
         return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
 
     def _unknown(self, rows: Sequence[Row]) -> Iterator[Fault]:
@@ -141,7 +142,7 @@ class Models:
         self._most = most_bytes
         self._held: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._slots = Rounds(os.cpu_count() or 1)
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, file: File) -> Model:

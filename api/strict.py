@@ -67,6 +67,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if guarded:  # FastAPI reads the body before it asks any dependency
                 await access.admit(request)
+                overload.own(request)
             _check_query(request, plain, deep)
             if self.body_field:
                 _check_type(request)

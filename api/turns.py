@@ -1,8 +1,11 @@
-"""Answers that take long to make, in parts: a few parts at a time, and the owners take turns. How many answers are
-begun, and how slowly they are read, keeps nobody else from the service."""
+"""What takes long, in parts: a few parts at a time, and the owners take turns. How many answers are begun, and how
+slowly they are read, keeps nobody else from the service."""
 
 import asyncio
+import threading
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
@@ -28,3 +31,36 @@ class Turns:
                 return
             if part:
                 yield part
+
+
+class Rounds:
+    """Who is next of the threads that wait to work: one of each owner's, then a second of each, …"""
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self.lock = threading.Lock()
+        self.waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
+        """By owner; whose turn it is next comes first."""
+
+    @contextmanager
+    def taken(self, owner: str) -> Iterator[None]:
+        """Waits for a turn, which ends with the block."""
+        turn = threading.Event()
+        with self.lock:
+            self.waiting.setdefault(owner, deque()).append(turn)
+            self._go_on()
+        turn.wait()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.free += 1
+                self._go_on()
+
+    def _go_on(self) -> None:
+        if self.free and self.waiting:
+            owner, turns = self.waiting.popitem(last=False)
+            turns.popleft().set()
+            self.free -= 1
+            if turns:
+                self.waiting[owner] = turns

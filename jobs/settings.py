@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     least_free_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Free disk space below which workers take no jobs, uploads are refused and `/readyz` fails."""
     max_requests: int = Field(default=32, ge=1)
-    """Requests that one api process works on at once; more are answered 503 with `Retry-After`."""
+    """Requests that one api process works on at once; more are answered 503 with `Retry-After`. Three quarters of them
+    may be one owner's, fewer while others ask."""
     max_streams: int = Field(default=256, ge=1)
     """Event streams that one api process keeps open at once; an eighth of them may be one owner's."""
     max_connections_per_address: int = Field(default=256, ge=0)

@@ -1,10 +1,11 @@
 """Jobs: submitted, checked, listed, read, changed, cancelled, retried, deleted."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from sqlalchemy.exc import IntegrityError
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
@@ -19,7 +20,7 @@ from jobs.states import Status
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=strict.StrictRoute)
 
 
-def _written(time: str) -> str:
+def _dated(time: str) -> str:
     if not re.match(r"\d{4}-\d\d-\d\d[Tt ]", time):  # pydantic would take a number for seconds since 1970
         raise ValueError("Must be a time as in RFC 3339, for example 2026-01-31T12:00:00Z.")
     return time
@@ -34,7 +35,7 @@ Key = Annotated[
     ),
 ]
 DatasetId = Annotated[str, Field(pattern=f"^ds_{ids.PATTERN}$")]
-Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+Time = Annotated[AwareDatetime, BeforeValidator(_dated)]
 METADATA = {
     "name": "metadata",
     "in": "query",
@@ -126,11 +127,18 @@ def validate_job(
     )
 
 
-@router.get("", responses=problems.documented(), openapi_extra={"parameters": [METADATA]}, summary="List jobs")
+@router.get(
+    "",
+    response_model=schemas.JobPage,
+    responses=problems.documented(),
+    openapi_extra={"parameters": [METADATA]},
+    summary="List jobs",
+)
 def list_jobs(
     request: Request,
     owner: context.Owner,
     database: context.Database,
+    rounds: context.Rounds,
     after: paging.JobCursor,
     status: Annotated[list[Status] | context.Absent, Query(description="Any of these.")] = None,
     name: Annotated[Text | context.Absent, Query(description="Exactly this name.")] = None,
@@ -138,13 +146,19 @@ def list_jobs(
     created_after: Annotated[Time | context.Absent, Query(description="RFC 3339 with an offset.")] = None,
     created_before: Annotated[Time | context.Absent, Query(description="RFC 3339 with an offset.")] = None,
     limit: paging.Limit = 20,
-) -> schemas.JobPage:
+) -> Response:
     """Newest first: filtered, then sorted, then cut into pages."""
     chosen = listing.Filter(status, name, _metadata(request), dataset, created_after, created_before)
-    with database.reading() as session:
-        found = listing.page(session, owner, chosen, after, limit)
-        shown = views.jobs(session, found.rows)
-    return paging.part(schemas.JobPage, shown, "id", more=found.more)
+    with rounds.taken(owner):
+        with database.reading() as session:
+            found = listing.page(session, owner, chosen, after, limit)
+            shown = views.jobs(session, found.rows)
+        return _written(paging.part(schemas.JobPage, shown, "id", more=found.more))
+
+
+def _written(shown: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+    """Made here, not in the event loop: specs may be large."""
+    return Response(shown.model_dump_json(), headers=headers, media_type="application/json")
 
 
 def _metadata(request: Request) -> dict[str, str]:
@@ -162,18 +176,18 @@ def get_job(
     job_id: context.JobId,
     owner: context.Owner,
     database: context.Database,
-    response: Response,
+    rounds: context.Rounds,
     if_none_match: Annotated[str, Header()] = "",
-) -> schemas.Job | Response:
+) -> Response:
     """The job as it is now, with a weak `ETag` for polling."""
-    with database.reading() as session:
-        job = store.get(session, owner, job_id)
-        shown = views.job(session, job)
-    tag = views.etag(shown, job)
-    if conditions.matches(if_none_match, tag):
-        return Response(status_code=304, headers={"ETag": tag})
-    response.headers["ETag"] = tag
-    return shown
+    with rounds.taken(owner):
+        with database.reading() as session:
+            job = store.get(session, owner, job_id)
+            shown = views.job(session, job)
+        tag = views.etag(shown, job)
+        if conditions.matches(if_none_match, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        return _written(shown, {"ETag": tag})
 
 
 @router.patch("/{job_id}", responses=problems.documented(404, 413, 415), summary="Change a job")

@@ -35,7 +35,7 @@ def predict_rows(
         file = _model(session, owner, job_id)
     model = models.get(file)
     source = Source(job_id=job_id, sha256=file.sha256)
-    found = Predictions(object="list", data=_predictions(model, body.rows), model=source)
+    found = Predictions(object="list", data=_predictions(model, owner, body.rows), model=source)
     return Response(found.model_dump_json(), media_type="application/json")  # written here, not in the event loop
 
 
@@ -53,8 +53,8 @@ def _model(session: Session, owner: str, job_id: str) -> File:
         raise errors.NoModel("The job left no model.onnx: `onnx_refused` in its metrics.json says why.") from None
 
 
-def _predictions(model: Model, rows: list[dict[str, Any]]) -> list[Labelled | Valued]:
-    found, classes = model.predict(rows), model.signature.classes
+def _predictions(model: Model, owner: str, rows: list[dict[str, Any]]) -> list[Labelled | Valued]:
+    found, classes = model.predict(owner, rows), model.signature.classes
     if classes is None:
         named = (dict(zip(model.signature.targets, row, strict=True)) for row in found["values"].tolist())
         return [Valued(values=values) for values in named]

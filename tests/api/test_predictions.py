@@ -2,12 +2,11 @@
 
 import hashlib
 import math
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import numpy as np
 import onnx
@@ -17,6 +16,7 @@ import torch
 from starlette.testclient import TestClient
 
 from api import cells, predicting
+from api.turns import Rounds
 from jobs import db, errors, ids
 from jobs.artifacts import Artifacts
 from jobs.spec.signature import WIDEST_KEY, ColumnInput, ImageInputs
@@ -225,9 +225,9 @@ def test_a_model_that_does_not_say_how_wide_it_is_is_no_wider_than_its_file(
 
 
 def test_a_model_too_wide_for_a_single_row_predicts_nothing(table: tuple[Path, data.Data, torch.Tensor]) -> None:
-    model = predicting.Model(widened(table[0], predicting.WIDEST + 1), threading.Semaphore())
+    model = predicting.Model(widened(table[0], predicting.WIDEST + 1), Rounds(1))
     with pytest.raises(errors.NoModel, match="A row takes more than this service has for it"):
-        model.predict([{}])
+        model.predict("ann", [{}])
 
 
 @pytest.mark.parametrize(("bound", "rows"), [("MOST_CELLS", 8), ("MOST_ANSWERED", 2 * predicting.NUMBER + 9)])
@@ -257,10 +257,12 @@ def widened(path: Path, widest: int | None) -> bytes:
 
 def runs(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Rows of each run that the sample rows take."""
-    model = predicting.Model(content, threading.Semaphore())
+    slots = Mock(wraps=Rounds(1))
+    model = predicting.Model(content, slots)
     session = Mock(wraps=model._session)
     monkeypatch.setattr(model, "_session", session)
-    model.predict(sample())
+    model.predict("ann", sample())
+    assert slots.taken.call_args_list == [call("ann")] * session.run.call_count  # others may come in between
     return [len(next(iter(call.args[1].values()))) for call in session.run.call_args_list]
 
 

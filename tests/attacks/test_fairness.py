@@ -3,15 +3,21 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from starlette.testclient import TestClient
 
-from api.turns import Turns
+from api.app import create_app
+from api.turns import Rounds, Turns
 from jobs import artifacts, db, deliveries, webhooks
 from jobs.settings import Settings
+from jobs.tables.every import METADATA
+from tests.api.conftest import HOME, WINE
+from tests.fleet import until
 from tests.jobs.conftest import database, migrated_postgres, migrated_sqlite  # noqa: F401
 from tests.worker.receivers import receiving, status
 from worker import delivering
@@ -37,6 +43,34 @@ def test_many_long_answers_of_one_owner_hold_up_nobody_else() -> None:
 
     anyio.run(crowd)
     assert (len(made), [at for at, owner in enumerate(made) if owner == "bob"][-1] < 40) == (204, True)
+
+
+def test_many_who_wait_for_one_owner_hold_up_nobody_else() -> None:
+    rounds, worked = Rounds(1), list[str]()
+
+    def work(owner: str) -> None:
+        with rounds.taken(owner):
+            worked.append(owner)
+
+    with ThreadPoolExecutor(32) as threads, rounds.taken("eve"):
+        for owner in ["ann"] * 20 + ["bob"] * 2:
+            threads.submit(work, owner)
+        until(lambda: sum(len(waiting) for waiting in rounds.waiting.values()) == 22, 10)
+    assert worked == ["ann", "bob"] * 2 + ["ann"] * 18
+    assert (rounds.free, rounds.waiting) == (1, {})
+
+
+def test_jobs_that_may_be_large_are_shown_to_owners_in_turn(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path))
+    METADATA.create_all(app.state.database.engine)
+    rounds: Rounds = app.state.rounds
+    with TestClient(app, HOME) as client, ThreadPoolExecutor(4) as threads:
+        paths = ["/v1/jobs", client.post("/v1/jobs", json=WINE).json()["links"]["self"]]
+        with rounds.taken("ann"), rounds.taken("ann"):
+            asked = [threads.submit(client.get, path) for path in paths]
+            until(lambda: sum(len(waiting) for waiting in rounds.waiting.values()) == 2, 10)
+            assert client.get("/v1/datasets").status_code == 200
+        assert [one.result().status_code for one in asked] == [200, 200]
 
 
 def slowly(handler: Any) -> None:

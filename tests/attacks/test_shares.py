@@ -3,16 +3,20 @@
 import json
 import select
 import socket
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from api import overload
+from api import access, overload
 from jobs import db, ids
+from jobs.keys import Caller
 from jobs.settings import Settings
 from tests.api import server
 from tests.api.conftest import WINE
@@ -117,6 +121,51 @@ def test_bodies_together_take_so_much_memory_and_no_more(service: server.Server,
         assert int(validated(service, bob, large).headers["retry-after"]) > 0
         assert validated(service, bob, WINE).status_code == 200
     until(lambda: validated(service, bob, large).status_code != 503, 30)
+
+
+def test_an_owner_leaves_some_places_to_others(tmp_path: Path) -> None:
+    with (
+        server.running(tmp_path, FITD_REQUIRE_KEYS="true", FITD_MAX_REQUESTS="4") as few,
+        ThreadPoolExecutor(8) as many,
+    ):
+        database = db.connect(Settings(data_dir=tmp_path).database)
+        ann, bob = headers(database, "ann"), headers(database, "bob")
+        with database.writing():  # nobody else can write
+            asked = [many.submit(httpx2.post, f"{few.url}/v1/jobs", json=WINE, headers=ann) for _ in range(8)]
+            until(lambda: sum(one.done() for one in asked) == 5, 30)
+            assert [httpx2.get(f"{few.url}/v1/jobs", headers=bob).status_code for _ in range(5)] == [200] * 5
+        answers = [one.result() for one in asked]
+        assert sorted(one.status_code for one in answers) == [201] * 3 + [429] * 5
+        refused = next(one for one in answers if one.status_code == 429)
+        assert (refused.json()["code"], refused.headers["retry-after"]) == ("quota_reached", "2")
+        database.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("owners", "places"),
+    [
+        pytest.param("a" * 32, {"a": 24}, id="one owner"),
+        pytest.param("ab" * 32, {"a": 14, "b": 13}, id="two"),
+        pytest.param("a" * 32 + "b" * 32 + "c", {"a": 24, "b": 6, "c": 1}, id="one after another"),
+    ],
+)
+def test_owners_have_the_fewer_places_the_less_they_leave_free(owners: str, places: dict[str, int]) -> None:
+    bound, open_ = overload.Places(32), ExitStack()
+    taken: Counter[str] = Counter()
+    for owner in owners:
+        with ExitStack() as one:
+            if bound.take(one) and bound.own(Caller(owner, "read", "key"), one):
+                taken[owner] += 1
+                open_.push(one.pop_all())
+    assert taken == places
+    open_.close()
+    assert (bound.free, bound.owners.taken) == (32, Counter())
+
+
+def test_where_nobody_needs_a_key_all_places_are_everybodys() -> None:
+    bound = overload.Places(4)
+    with ExitStack() as open_:
+        assert [bound.take(open_) and bound.own(access.LOCAL, open_) for _ in range(5)] == [True] * 4 + [False]
 
 
 def validated(service: server.Server, key: Key, spec: dict[str, Any]) -> Any:
