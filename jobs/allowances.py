@@ -1,4 +1,4 @@
-"""How much one job may take: refused when it is asked for, by the estimate, and held where it runs."""
+"""How much a job may take: refused when it is asked for, by the estimate, and held where it runs."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ GIB = 1024**3
 
 
 class Allowance(NamedTuple):
-    """Of one job, each ensemble with all its members."""
+    """Of one job, each ensemble with all its members, and of those of one owner together."""
 
     memory_bytes: int = 64 * GIB
     disk_bytes: int = 64 * GIB
@@ -22,6 +22,8 @@ class Allowance(NamedTuple):
     """Of active time over all attempts."""
     points: int = 5_000_000
     """Metric values on record."""
+    result_bytes: int = 1024 * GIB
+    """Files of all the owner's jobs, ended ones included."""
 
 
 USUAL = Allowance()

@@ -6,8 +6,8 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import errors
-from jobs.tables.jobs import File
+from jobs import errors, holdings
+from jobs.tables.jobs import File, Job
 
 Kind = Literal["checkpoint", "artifact"]
 BEST = "best"
@@ -86,3 +86,17 @@ def forget(session: Session, job_id: str, kind: Kind, name: str) -> list[str]:
     """Removes the file of this name, if there is one; answers its key in the artifact store."""
     gone = sa.delete(File).where(File.job_id == job_id, File.kind == kind, File.name == name).returning(File.path)
     return list(session.scalars(gone))
+
+
+def count(session: Session, job_id: str) -> None:
+    """Notes what a job's files come to, with it and with its owner. For whoever adds or removes files, or ends the job:
+    under the job's lock, as the last thing in the transaction."""
+    size = sa.select(sa.cast(sa.func.coalesce(sa.func.sum(File.bytes), 0), sa.BigInteger)).where(File.job_id == job_id)
+    known = sa.select(Job.owner, Job.file_bytes, Job.finished_at, size.scalar_subquery()).where(Job.id == job_id)
+    if (job := session.execute(known).one_or_none()) is None:
+        return
+    owner, before, ended, now = job
+    more = now - before if ended else max(0, now - before)
+    if more:
+        session.execute(sa.update(Job).where(Job.id == job_id).values(file_bytes=before + more))
+        holdings.add_files(session, owner, more)

@@ -133,6 +133,7 @@ def keep(session: Session, job_id: str, attempt: int, file: File, most: int) -> 
         data: dict[str, JsonValue] = {"id": file.id, "step": file.step, "epoch": file.epoch, "best": file.is_best}
         events.append(session, job_id, "checkpoint", f"Step {file.step} was saved.", data=data)
         superseded += files.prune(session, job_id, most)
+    files.count(session, job_id)
     return [path for path in superseded if path != file.path]
 
 
@@ -184,6 +185,7 @@ def finish(
             files.forget_results(session, job_id)
         level = "error" if status is Status.FAILED else "info"
         events.append(session, job_id, status.value, message, level=level, data={"stop_reason": stop_reason})
+        files.count(session, job_id)
     return done
 
 

@@ -21,8 +21,8 @@ def in_turn(session: Session, owner: str) -> None:
 
 
 def check_job(session: Session, job: Job, settings: Settings) -> None:
-    """After a job was added: no more wait than may, paused ones too, no more are on record, and a large spec counts as
-    stored.
+    """After a job was added: no more wait than may, paused ones too, no more are on record or in the artifact store,
+    and a large spec counts as stored.
 
     Raises:
         QuotaReached: more wait, until one of them runs.
@@ -30,13 +30,16 @@ def check_job(session: Session, job: Job, settings: Settings) -> None:
     """
     most = settings.max_waiting_jobs
     beyond = sa.select(Job.id).where(Job.owner == job.owner, Job.status.in_(AT_REST)).offset(most).limit(1)
-    waits, size = session.execute(sa.select(beyond.scalar_subquery(), holdings.of(job.owner))).one()
+    asked = sa.select(beyond.scalar_subquery(), holdings.of(job.owner), holdings.files_of(job.owner))
+    waits, size, of_files = session.execute(asked).one()
     if waits:
         text = f"{most} of your jobs wait or are paused, as many as may; wait for some to run, or cancel them."
         raise errors.QuotaReached(WAIT, text)
     if size > (most := settings.max_recorded_bytes):
         text = f"Your jobs may have {most} bytes on record, ended ones included; delete jobs that have ended first."
         raise errors.LimitReached(text)
+    if of_files > settings.max_result_bytes:
+        raise too_many_results(settings.max_result_bytes)
     if job.spec_bytes >= HEAVY:
         check_stored(session, job.owner, settings.max_stored_bytes)
 
@@ -86,3 +89,12 @@ def full(most: int) -> errors.LimitReached:
     """What to say to whoever has as many bytes as one may."""
     text = f"Your datasets and large specs may have {most} bytes together; delete a dataset or an ended job first."
     return errors.LimitReached(text)
+
+
+def too_many_results(most: int) -> errors.LimitReached:
+    """What to say to whoever's jobs have, or will have, as many bytes of files as they may."""
+    return errors.LimitReached(
+        f"Your jobs' checkpoints and results may have {most} bytes together, and would have more with this job: those "
+        "that have not ended count by their estimate. Delete jobs that have ended or wait for some to end; or choose a "
+        "smaller model, or keep fewer checkpoints of it."
+    )

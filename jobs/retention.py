@@ -150,6 +150,8 @@ def _emptied(database: Database, artifacts: Artifacts, job_id: str, kind: Kind, 
                 return False
             paths = _paths(session, job_id, kind) if kind.table is File else []
             count = _rows(session, _first(session, job_id, kind))
+            if paths:
+                files.count(session, job_id)
         for path in paths:
             artifacts.delete(path)
         budget.done += count

@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     max_recorded_bytes: int = Field(default=100 * 1024**3, ge=1)
     """Of one owner's jobs on record, ended ones included: 4 KiB and twice the spec each. `FITD_KEEP_JOBS_DAYS` removes
     old ones."""
+    max_result_bytes: int = Field(default=USUAL.result_bytes, ge=1)
+    """Of one owner's checkpoints and results together, ended jobs included; those that have not ended count with their
+    estimate if that is more. Beyond it no job is taken, and those that were taken go on. `FITD_KEEP_CHECKPOINTS_DAYS`
+    and `FITD_KEEP_JOBS_DAYS` remove old ones."""
     max_job_memory_bytes: int = Field(default=USUAL.memory_bytes, ge=1)
     """Of one job: by estimate when it is submitted, and held while it trains without a GPU."""
     max_job_disk_bytes: int = Field(default=USUAL.disk_bytes, ge=1)
@@ -140,8 +144,9 @@ class Settings(BaseSettings):
 
     @property
     def allowance(self) -> Allowance:
-        """What one job may take."""
-        return Allowance(self.max_job_memory_bytes, self.max_job_disk_bytes, self.max_job_seconds, self.max_job_points)
+        """What one job may take, and the files of all an owner's jobs."""
+        of_one = self.max_job_memory_bytes, self.max_job_disk_bytes, self.max_job_seconds, self.max_job_points
+        return Allowance(*of_one, self.max_result_bytes)
 
     @property
     def scratch(self) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import db, errors, events, holdings, ids, states
+from jobs import db, errors, estimate, events, files, holdings, ids, states
 from jobs.rules import Resolved
 from jobs.spec import job as job_spec
 from jobs.spec.data import GivenSplit, Upload
@@ -42,6 +42,7 @@ def create(
         spec=spec,
         spec_version=job_spec.VERSION,
         spec_bytes=job_spec.size(spec),
+        file_bytes=estimate.estimate(resolved).disk_bytes if resolved else 0,
         spec_hash=job_spec.fingerprint(spec),
         resolved_spec=resolved.spec if resolved else None,
         resolution=resolved.decisions if resolved else [],
@@ -61,8 +62,8 @@ def create(
     session.add(job)
     session.flush()
     session.refresh(job)
-    holdings.add(session, owner, job.spec_bytes)
     events.begin(session, job, happened)
+    holdings.add(session, job)
     return job
 
 
@@ -106,6 +107,7 @@ def cancel(session: Session, owner: str, job_id: str) -> Job:
     waiting = {"finished_at": db.now(), "stop_reason": "cancelled", "status_code": None, "status_message": None}
     if move(session, job_id, Status.CANCELLED, fence=Job.status.in_(states.AT_REST), **waiting):
         events.append(session, job_id, "cancelled", "The job was cancelled before it started.")
+        files.count(session, job_id)
     elif move(session, job_id, Status.CANCELLING, fence=Job.status.in_(states.HELD)):
         events.append(session, job_id, "cancelling", "The job's process is being stopped.")
     else:

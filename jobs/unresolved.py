@@ -11,10 +11,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session
 
-from jobs import datasets, db, errors, events, store, turns
+from jobs import datasets, db, errors, estimate, events, holdings, quotas, store, turns
 from jobs.allowances import Allowance
 from jobs.db import Database
 from jobs.record import Failure, Usage
+from jobs.rules import Resolved
 from jobs.states import Status
 from jobs.tables.datasets import Dataset
 from jobs.tables.jobs import Job
@@ -94,15 +95,24 @@ def _resolve(session: Session, job: Job, allowance: Allowance) -> None:
         log.exception("not_resolved", job_id=job.id)
         return _fail(session, job, Failure(error_class="internal", code="internal_error", message=NOT_RESOLVED))
     if resolved:
-        session.execute(
-            sa.update(Job)
-            .where(Job.id == job.id, Job.status == job.status)
-            .values(resolved_spec=resolved.spec, resolution=resolved.decisions, warnings=resolved.notices)
-            .values(dataset_hash=resolved.dataset_hash, needs_gpu=resolved.spec.device == "cuda")
-            .values(status_code=None, status_message=None)
-        )
-        kind = "queued" if job.status is Status.QUEUED else "resolved"
-        events.append(session, job.id, kind, "The dataset was read; nothing is left to guess.")
+        _take_up(session, job, resolved, allowance)
+
+
+def _take_up(session: Session, job: Job, resolved: Resolved, allowance: Allowance) -> None:
+    size = estimate.estimate(resolved).disk_bytes
+    if holdings.add_files(session, job.owner, size) > allowance.result_bytes:
+        holdings.add_files(session, job.owner, -size)
+        refusal = quotas.too_many_results(allowance.result_bytes)
+        return _fail(session, job, Failure(error_class="data", code=refusal.code, message=str(refusal)))
+    session.execute(
+        sa.update(Job)
+        .where(Job.id == job.id, Job.status == job.status)
+        .values(resolved_spec=resolved.spec, resolution=resolved.decisions, warnings=resolved.notices)
+        .values(dataset_hash=resolved.dataset_hash, needs_gpu=resolved.spec.device == "cuda")
+        .values(status_code=None, status_message=None, file_bytes=size)
+    )
+    kind = "queued" if job.status is Status.QUEUED else "resolved"
+    events.append(session, job.id, kind, "The dataset was read; nothing is left to guess.")
 
 
 def _fail(session: Session, job: Job, failure: Failure) -> None:

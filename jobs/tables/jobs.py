@@ -73,6 +73,8 @@ class Job(Table):
     spec: Mapped[JobSpec] = mapped_column(Parsed(JobSpec))
     spec_bytes: Mapped[int] = mapped_column(default=0)
     """Of `spec` as JSON."""
+    file_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """Of its files; until it ends at least what they will come to by estimate, so that what waits is counted, too."""
     spec_hash: Mapped[str] = mapped_column(sa.String(64))
     resolved_spec: Mapped[JobSpec | None] = mapped_column(Parsed(JobSpec))
     """Null while a dataset is being profiled; only then is a queued job not for the taking."""
@@ -119,6 +121,9 @@ class Holding(Table):
 
     owner: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    """In the database."""
+    file_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    """In the artifact store: of all its jobs, ended or not."""
 
 
 class Attempt(Table):

@@ -1,6 +1,8 @@
 """Quotas, rates and origins: what one owner, one address or one foreign page may not do."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from starlette.testclient import TestClient
 from api import access
 from api.access import Bucket
 from api.app import create_app
-from jobs import datasets, deliveries, holdings, keys, webhooks
+from jobs import claims, datasets, deliveries, holdings, keys, leases, webhooks
 from jobs.profiles import builtin
+from jobs.record import Usage
 from jobs.settings import Settings
+from jobs.states import Status
 from jobs.tables.every import METADATA
 from tests.api import server
 from tests.api.conftest import HOME, WINE
+from tests.jobs.samples import file
 
 CSV = {"content-type": "text/csv"}
 HOOK = {"url": "https://hooks.example.com/fitd"}
@@ -33,6 +38,15 @@ def app_of(folder: Path, **settings: Any) -> FastAPI:
 
 def service(folder: Path, **settings: Any) -> TestClient:
     return TestClient(app_of(folder, **settings), HOME)
+
+
+@contextmanager
+def service_for(owner: str, folder: Path, **settings: Any) -> Iterator[TestClient]:
+    """A client with a key of this owner's."""
+    with service(folder, require_keys=True, **settings) as client:
+        with client.app.state.database.writing() as session:  # type: ignore[attr-defined]
+            client.headers["Authorization"] = f"Bearer {keys.create(session, owner, 'submit', None).token}"
+        yield client
 
 
 def test_an_owner_has_so_many_waiting_jobs_and_no_more(tmp_path: Path) -> None:
@@ -126,6 +140,35 @@ def test_small_jobs_cannot_fill_the_database_by_being_cancelled(tmp_path: Path) 
         assert client.delete(ended[0]).status_code == 204
         statuses = [client.post("/v1/jobs", json={**WINE, "name": "x" * 100}).status_code for _ in range(2)]
         assert statuses == [201, 409]
+
+
+def test_jobs_cannot_fill_the_store(database_url: str, tmp_path: Path) -> None:
+    wide = {**WINE, "model": {"kind": "mlp", "hidden": [3000, 3000]}, "checkpoint": {"keep": 1}}
+    with service_for("wide", tmp_path, max_result_bytes=10**9, database_url=database_url) as client:
+        answers = [client.post("/v1/jobs", json=wide) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [201, 201, 409, 409]
+        assert answers[-1].json()["code"] == "limit_reached"
+        assert "1000000000 bytes together" in answers[-1].json()["detail"]
+        first = answers[0].json()["links"]["self"]
+        client.post(f"{first}/cancel")
+        assert client.post("/v1/jobs", json=wide).status_code == 201
+        assert client.post(f"{first}/retry").status_code == 409
+
+
+def test_results_of_ended_jobs_count_until_they_are_deleted(database_url: str, tmp_path: Path) -> None:
+    with service_for("long", tmp_path, max_result_bytes=10**7, database_url=database_url) as client:
+        ended = client.post("/v1/jobs", json={**WINE, "priority": 9}).json()["links"]["self"]
+        with client.app.state.database.writing() as session:  # type: ignore[attr-defined]
+            job = claims.claim(session, "w", 30)
+            assert job
+            model = file(job, "model", kind="artifact", bytes=10**7)
+            assert leases.keep(session, job.id, job.attempt, model, 2) == []
+            assert leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=Usage())
+        refused = client.post("/v1/jobs", json=WINE)
+        assert (refused.status_code, refused.json()["code"]) == (409, "limit_reached")
+        assert client.post("/v1/datasets", content=b"a\n1\n", headers=CSV).status_code == 201
+        assert client.delete(ended).status_code == 204
+        assert client.post("/v1/jobs", json=WINE).status_code == 201
 
 
 def test_rows_of_more_than_a_megabyte_are_for_a_dataset(tmp_path: Path) -> None:

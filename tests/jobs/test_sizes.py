@@ -1,22 +1,41 @@
-"""What datasets and jobs take in the database: counted, and shown no more at a time than fits."""
+"""What datasets and jobs take, and jobs in the artifact store: counted, and shown no more at a time than fits."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import datasets, db, errors, holdings, listing, migrate, profiles, quotas, store
+from jobs import (
+    artifacts,
+    datasets,
+    db,
+    errors,
+    estimate,
+    files,
+    holdings,
+    leases,
+    listing,
+    migrate,
+    profiles,
+    quotas,
+    retention,
+    store,
+    unresolved,
+)
 from jobs.allowances import USUAL
+from jobs.record import Usage
 from jobs.spec import job as job_spec
 from jobs.spec.data import Features
 from jobs.spec.job import JobSpec
 from jobs.spec.profile import ColumnProfile, DatasetProfile
 from jobs.states import Status
-from jobs.tables.jobs import HEAVY, Job
+from jobs.tables.jobs import HEAVY, File, Job
 
-from .samples import found
-from .test_datasets import SHA, read, submitted, uploaded
+from .samples import claimed, created, file, finished, found, running
+from .test_datasets import SHA, read, settled, submitted, uploaded
 from .test_datasets import spec as on
 
 FILTER = listing.Filter()
@@ -70,6 +89,109 @@ def test_what_jobs_take_is_known_without_counting_them(database: db.Database) ->
             store.cancel(session, "ann", job.id)
         store.delete(session, "ann", jobs[0].id)
         assert session.execute(sa.select(holdings.of("ann"), holdings.of("bob"))).one() == (sizes[1], 0)
+
+
+def booked(database: db.Database) -> int:
+    """Bytes of files that ann's jobs have by her account, which is that of all her jobs together."""
+    with database.reading() as session:
+        total: int = session.execute(sa.select(holdings.files_of("ann"))).scalar_one()
+        assert total == sum(session.scalars(sa.select(Job.file_bytes)))
+        real = sa.select(sa.func.coalesce(sa.func.sum(File.bytes), 0)).where(File.job_id == Job.id).scalar_subquery()
+        wrong = sa.or_(Job.file_bytes < real, sa.and_(Job.file_bytes != real, Job.finished_at.is_not(None)))
+        assert session.scalars(sa.select(Job.id).where(wrong)).all() == []
+    return total
+
+
+def kept(database: db.Database, job: Job, name: str, size: int, **fields: object) -> None:
+    with database.writing() as session:
+        row = file(job, name, id=f"{job.id[-9:]}-{name}-{size}", path=f"{job.id}/{name}", bytes=size, **fields)
+        assert leases.keep(session, job.id, job.attempt, row, 2) is not None
+
+
+def test_files_of_jobs_are_counted_as_they_come_and_go(database: db.Database, tmp_path: Path) -> None:
+    job = running(database)
+    assert (estimated := booked(database)) > 0
+    kept(database, job, "small", 1)
+    assert booked(database) == estimated
+    for step, name in enumerate("abcd"):
+        kept(database, job, name, 10 * estimated + step, step=step)
+    kept(database, job, files.RESUME, 7, step=9)
+    kept(database, job, "model", estimated, kind="artifact")
+    assert booked(database) == 21 * estimated + 2 + 3 + 7
+    with database.writing() as session:
+        assert leases.resume_from(session, job.id, job.attempt, 2)
+    assert booked(database) == 21 * estimated + 2 + 3 + 7
+    with database.writing() as session:
+        leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=Usage())
+    assert booked(database) == 11 * estimated + 2
+    retention.Walk([retention.CHECKPOINTS]).step(database, artifacts.connect(tmp_path.as_uri()), -1)
+    assert booked(database) == estimated
+    with database.writing() as session:
+        store.delete(session, "ann", job.id)
+    assert booked(database) == 0
+
+
+def test_a_job_without_end_counts_by_its_estimate(database: db.Database) -> None:
+    waiting, other = created(database), created(database)
+    estimated = booked(database) // 2
+    with database.writing() as session:
+        store.cancel(session, "ann", waiting.id)
+    assert booked(database) == estimated
+    job = claimed(database)
+    kept(database, job, "model", 5, kind="artifact")
+    with database.writing() as session:
+        leases.finish(session, other.id, job.attempt, Status.FAILED, "Broken.", usage=Usage())
+    assert (booked(database), estimated > 5) == (0, True)
+    finished(database, Status.SUCCEEDED)
+    assert booked(database) == 0
+
+
+def test_what_many_write_at_once_is_counted(database: db.Database) -> None:
+    held = [running(database) for _ in range(4)]
+
+    def work(job: Job) -> None:
+        for step in range(6):
+            kept(database, job, f"s{step}", 1_000_000 + step, step=step)
+            created(database)
+        with database.writing() as session:
+            leases.finish(session, job.id, job.attempt, Status.SUCCEEDED, "Done.", usage=Usage())
+
+    before = booked(database)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, held))
+    assert booked(database) == 24 * before // 4 + 4 * (2_000_000 + 4 + 5)
+
+
+def test_a_job_that_waited_for_its_dataset_finds_no_room_for_its_files(database: db.Database) -> None:
+    dataset = uploaded(database)
+    jobs = [submitted(database, on(dataset)) for _ in range(3)]
+    assert booked(database) == 0
+    with database.writing() as session:
+        taken = datasets.claim(session, "w1", 30)
+        assert taken
+        settled(session, taken)
+        resolved = datasets.resolved(session, "ann", jobs[0].spec, USUAL)
+        assert resolved
+    size = estimate.estimate(resolved).disk_bytes
+    while unresolved.resolve(database, USUAL._replace(result_bytes=2 * size)):
+        pass
+    assert booked(database) == 2 * size
+    (failed,) = [job for job in (found(database, job) for job in jobs) if job.status is Status.FAILED]
+    assert failed.error
+    assert (failed.error.error_class, failed.error.code, failed.file_bytes) == ("data", "limit_reached", 0)
+
+
+def test_files_of_before_they_were_counted_are_counted_by_the_migration(empty: str) -> None:
+    migrate.upgrade(empty)
+    database = db.connect(empty)
+    finished(database, Status.SUCCEEDED)
+    job = running(database)
+    kept(database, job, "a", 1_000_000)
+    kept(database, job, "b", 2_000_000)
+    migrate.downgrade(empty, "0010")
+    migrate.upgrade(empty)
+    assert booked(database) == 3_000_000
+    database.engine.dispose()
 
 
 def test_a_spec_is_no_file(database: db.Database) -> None:
