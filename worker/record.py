@@ -67,6 +67,12 @@ class Record:
             peak_memory_bytes=max(before.peak_memory_bytes, peak),
         )
 
+    @property
+    def most(self) -> int:
+        """Newest checkpoints that the job keeps besides the best one."""
+        spec = self.job.resolved_spec
+        return spec.checkpoint.keep if spec else 1
+
     # --- buffered
 
     def line(self, text: str, level: str = "info") -> None:
@@ -147,9 +153,7 @@ class Record:
 
     def keep(self, file: File) -> None:
         """Says that a file is in the artifact store; what it supersedes goes."""
-        spec = self.job.resolved_spec
-        most = spec.checkpoint.keep if spec else 1
-        superseded = self._must(lambda session: leases.keep(session, self.job.id, self.job.attempt, file, most))
+        superseded = self._must(lambda session: leases.keep(session, self.job.id, self.job.attempt, file, self.most))
         failpoints.reach("file.committed")
         if file.is_best:
             self.best_file = file

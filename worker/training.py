@@ -8,14 +8,14 @@ from pathlib import Path
 import obstore
 import structlog
 
-from jobs import artifacts, claims, datasets, failpoints, files
+from jobs import claims, failpoints
 from jobs.record import Failure
 from jobs.spec import remedies
 from jobs.spec.explained import Background, Diagnostics
 from jobs.states import Status
-from jobs.tables.jobs import File, Job
+from jobs.tables.jobs import Job
 from trainer.reports import Finished, Progress, Saved, Started
-from worker import children, gpus, memory, scratch
+from worker import children, gpus, inputs, memory, scratch
 from worker.children import Child
 from worker.holds import Hold, Lost
 from worker.messages import NO_MEMORY, Alive, Drained, Equipped, Failed, News, Order, Read, Spent
@@ -29,6 +29,8 @@ LISTEN = 0.25
 """Seconds between two looks at the database while the child is silent; a cancel is seen within them."""
 DRAIN_PATIENCE = 7.0
 """Seconds for a child to save itself when its worker stops; then its last checkpoint has to do."""
+STORE_PATIENCE = 8.0
+"""Seconds, of which these are a part, until a run is left whose files the artifact store has not taken."""
 AWAY = 15.0
 """Seconds for which a job rests that lacked its files or a GPU here: that is not its fault."""
 BLAMELESS = ("gpu_lost", "disk_full")
@@ -77,11 +79,12 @@ class Run:
     finished: Finished | None = None
     failed: Failed | None = None
     drained: bool = False
+    drain_seen_at: float | None = None
     uploads: Uploads = field(init=False)
     toll: memory.Toll = field(default_factory=memory.Toll)
 
     def __post_init__(self) -> None:
-        self.uploads = Uploads(self.place, self.record.hold)
+        self.uploads = Uploads(self.place, self.job, self.folder, self.record.most)
 
     @property
     def job(self) -> Job:
@@ -124,9 +127,9 @@ class Run:
         order = Order(
             spec=spec,
             background=known,
-            files=self._datasets(),
+            files=inputs.fetch_datasets(self.record),
             folder=self.folder,
-            resume=self._checkpoint(),
+            resume=inputs.fetch_checkpoint(self.record, self.folder),
             threads=self.place.threads,
             slot=self.slot,
             memory_bytes=self.place.settings.max_job_memory_bytes,
@@ -134,41 +137,18 @@ class Run:
         )
         return children.start("train", order.model_dump_json())
 
-    def _datasets(self) -> dict[str, Path]:
-        wanted = [id for id in (self.job.dataset_id, self.job.test_dataset_id) if id]
-        found = self.record.read(lambda session: [datasets.stored_as(session, self.job.owner, id) for id in wanted])
-        return {id: self.place.local(*stored) for id, stored in zip(wanted, found, strict=True)}
-
-    def _checkpoint(self) -> Path | None:
-        """The newest checkpoint that is whole."""
-        known = self.record.read(lambda session: files.list_of(session, self.job.id, "checkpoint"))
-        for file in reversed([file for file in known if file.resumable]):
-            path = self.folder / "resume.safetensors"
-            fault = self._fetch(file, path)
-            if fault is None:
-                return path
-            self.record.note("checkpoint_refused", f"Checkpoint {file.name} is {fault} and was passed over.")
-        return None
-
-    def _fetch(self, file: File, path: Path) -> str | None:
-        try:
-            self.place.artifacts.fetch(file.path, path)
-        except FileNotFoundError:
-            return "gone"
-        return None if artifacts.sha256(path) == file.sha256 else "damaged"
-
     def _listen(self, child: Child) -> None:
-        asked_at = None
+        asked = False
         while child.running:
             self._hear(child)
             status = self._keep_up(child)
             if status is Status.CANCELLING:
                 child.stop()
                 return
-            if (self.place.draining or status is Status.PAUSING) and asked_at is None:
+            if (self.place.draining or status is Status.PAUSING) and not asked:
                 child.drain()
-                asked_at = time.monotonic()
-            if self.place.draining and asked_at and time.monotonic() - asked_at > DRAIN_PATIENCE:
+                asked = True
+            if self._has_drained_for(DRAIN_PATIENCE):
                 self.drained = True
                 child.kill()
         for news in child.hear(0):
@@ -181,17 +161,27 @@ class Run:
         for news in child.hear(LISTEN):
             self._take(news)
 
+    def _has_drained_for(self, seconds: float) -> bool:
+        """Whether it is so long ago that the worker was seen to drain."""
+        if self.place.draining and self.drain_seen_at is None:
+            self.drain_seen_at = time.monotonic()
+        return self.drain_seen_at is not None and time.monotonic() - self.drain_seen_at > seconds
+
     def _keep_up(self, child: Child) -> Status | None:
         """Commits what is stored and due, looks after the child; answers what is asked of the job."""
         self.toll.look(time.monotonic())
-        for file in self.uploads.stored():
-            self.record.keep(file)
+        self._commit()
         if time.monotonic() - child.spoke_at > self.place.settings.stall_seconds:
             text = f"The training process said nothing for {self.place.settings.stall_seconds:g} seconds."
             self.failed = Failed(error_class="infrastructure", code="stalled", message=text)
             self.record.line(text, "warning")
             child.kill()
         return self.record.touch()
+
+    def _commit(self) -> None:
+        for file in self.uploads.stored():
+            self.record.flush()  # what led to a checkpoint is on record before it is
+            self.record.keep(file)
 
     def _take(self, news: News) -> None:
         match news:
@@ -202,8 +192,7 @@ class Run:
                 if news.epoch_ended:
                     self.record.line(_epoch_line(news))
             case Saved():
-                self.record.flush()  # what led to a checkpoint is on record before it is
-                self.uploads.add(news, self.folder / news.name)
+                self.uploads.add(news)
             case Finished():
                 self.finished = news
             case Failed():
@@ -231,10 +220,9 @@ class Run:
 
     def _settle(self) -> None:
         """The child is gone: what became of the job?"""
-        for file in self.uploads.stored(all=True):
-            self.record.keep(file)
+        whole = self._deliver()
         failed = self.failed or self._killed_for_memory()
-        if self.finished:
+        if self.finished and whole:
             self._end(self.finished)
         elif failed and failed.error_class != "infrastructure":
             error = Failure(error_class=failed.error_class, code=failed.code, message=failed.message)
@@ -243,11 +231,23 @@ class Run:
                 self.record.retry_smaller(error)
             else:
                 self.record.finish(Status.FAILED, error.message, error=error)
-        elif self.drained:
+        elif self.finished or self.drained:
             self.record.flush()
             self.record.release("drained", counted=False)
         else:
             self._lose(failed)
+
+    def _deliver(self) -> bool:
+        """Stores what is left, first what the run goes on from; False if it is cancelled or has to leave meanwhile."""
+        self.uploads.hasten()
+        self._commit()
+        while not self.uploads.all_stored:
+            if self.record.touch() is Status.CANCELLING or self._has_drained_for(STORE_PATIENCE):
+                log.info("files_left_behind")
+                return False
+            self.uploads.wait(LISTEN)
+            self._commit()
+        return True
 
     def _lose(self, failed: Failed | None) -> None:
         """Back to the queue."""
@@ -297,7 +297,6 @@ class Run:
 
     def clear(self) -> None:
         """Leaves no process and no file."""
-        self.uploads.close()
         if self.child:
             self.child.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

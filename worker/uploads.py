@@ -1,50 +1,95 @@
 """Files of a run on their way into the artifact store, while the run goes on and is listened to."""
 
+import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 from jobs import artifacts, failpoints, files, ids
-from jobs.tables.jobs import File
+from jobs.tables.jobs import File, Job
 from trainer.reports import Saved
-from worker.holds import Hold
 from worker.place import Place
-
-LOOK = 0.25
-"""Seconds between two looks at whether the lease still is ours."""
 
 
 class Uploads:
-    """One attempt's: one at a time, in the order in which they were announced."""
+    """One attempt's, out of its folder; `most` checkpoints are kept.
 
-    def __init__(self, place: Place, hold: Hold) -> None:
+    One file is under way at a time, and what will not be kept does not wait for its turn: a store that is slower than
+    the run saves costs neither room in scratch nor time at the end.
+    """
+
+    def __init__(self, place: Place, job: Job, folder: Path, most: int) -> None:
         self.place = place
-        self.hold = hold
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self.under_way: deque[Future[File]] = deque()
+        self.job = job
+        self.folder = folder
+        self.under_way: Future[File] | None = None
+        self.waiting: list[Saved] = []
+        """In the order in which they were announced."""
+        self.turns: list[str] = ["resume", "checkpoint", "best", "result"]
+        """Kinds take turns; the one that was served last is the last."""
+        self.kept: dict[str, deque[int]] = {
+            "resume": deque(maxlen=1),
+            "checkpoint": deque(maxlen=most),
+            "best": deque(maxlen=1),
+            "result": deque(),
+        }
+        """Steps of the newest that were announced, of each kind as many as the job keeps."""
 
-    def add(self, saved: Saved, source: Path) -> None:
-        """Sends a file off; it is gone from its folder afterwards."""
-        self.under_way.append(self.pool.submit(self._put, saved, source))
+    @property
+    def all_stored(self) -> bool:
+        """Whether nothing waits or is under way."""
+        return self.under_way is None
 
-    def stored(self, *, all: bool = False) -> Iterator[File]:
-        """Those that are in the store by now, or `all` of them, to be committed.
+    def add(self, saved: Saved) -> None:
+        """Sends a file off; it is gone from the folder afterwards. What waits and is superseded by it goes at once."""
+        self.waiting.append(saved)
+        for kind in {saved.what, "resume"} if saved.resumable else {saved.what}:
+            self.kept[kind].append(saved.step)
+        for old in [one for one in self.waiting if one.step < self.kept[one.what][0]]:
+            self.waiting.remove(old)
+            (self.folder / old.name).unlink()
+        self._begin()
+
+    def hasten(self) -> None:
+        """What the run goes on from is next."""
+        resumable = [one.what for one in self.waiting if one.resumable]
+        self.turns.sort(key=lambda kind: kind not in resumable[-1:])
+
+    def stored(self) -> Iterator[File]:
+        """Those that are in the store by now, to be committed; as long as nobody asks, nothing more begins.
 
         Raises:
             OSError, obstore.exceptions.BaseError: one could not be stored.
-            Lost: the lease ran out meanwhile.
         """
-        while self.under_way:
-            while all and not wait([self.under_way[0]], LOOK).done:
-                self.hold.check()
-            if not self.under_way[0].done():
-                return
-            yield self.under_way.popleft().result()
+        while self.under_way and self.under_way.done():
+            file, self.under_way = self.under_way.result(), None
+            self._begin()
+            yield file
 
-    def close(self) -> None:
-        """Sends nothing more."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
+    def wait(self, seconds: float) -> None:
+        """At most so long for what is under way."""
+        wait([self.under_way] if self.under_way else [], seconds)
+
+    def _begin(self) -> None:
+        if self.under_way is None and self.waiting:
+            self.under_way = Future()
+            # A daemon: a worker that stops does not wait for a store that does not answer.
+            threading.Thread(target=self._send, args=(self._next(), self.under_way), name="upload", daemon=True).start()
+
+    def _next(self) -> Saved:
+        """The newest first: a run that is lost goes on from there."""
+        newest = {one.what: one for one in self.waiting}
+        kind = min(newest, key=self.turns.index)
+        self.turns.sort(key=lambda other: other == kind)
+        self.waiting.remove(newest[kind])
+        return newest[kind]
+
+    def _send(self, saved: Saved, sent: Future[File]) -> None:
+        try:
+            sent.set_result(self._put(saved, self.folder / saved.name))
+        except Exception as error:  # whoever asks for the result hears of it
+            sent.set_exception(error)
 
     def _put(self, saved: Saved, source: Path) -> File:
         file = self._file(saved, source)
@@ -55,7 +100,7 @@ class Uploads:
         return file
 
     def _file(self, saved: Saved, source: Path) -> File:
-        job, is_result = self.hold.job, saved.what == "result"
+        job, is_result = self.job, saved.what == "result"
         return File(
             id=ids.new("file" if is_result else "ckpt"),
             job_id=job.id,

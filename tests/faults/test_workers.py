@@ -120,6 +120,22 @@ def test_row_6_a_child_that_cannot_save_itself_holds_nobody_up(
     accepted.check()
 
 
+def test_row_6_a_store_that_does_not_answer_holds_nobody_up(
+    fleet: Fleet, accepted: Accepted, failing: Callable[..., None], measured: Measured
+) -> None:
+    accepted.expect(LONG)
+    failing("worker", "file.put:sleep60:3+")
+    job = accepted.submit()
+    until(lambda: saved(fleet, job))
+    began = time.monotonic()
+    assert fleet.stop("worker") == 0
+    measured("with a store that does not answer", time.monotonic() - began, 10)
+    assert (fleet.client.job(job.id).status, exits(fleet, job)) == ("queued", ["drained"])
+    fleet.start("worker")
+    accepted.check()
+    assert (resumed(fleet, job)[1] or 0) >= 100
+
+
 @pytest.mark.slow
 def test_row_7_a_restart_that_is_cut_short(fleet: Fleet, accepted: Accepted) -> None:
     job = accepted.submit()

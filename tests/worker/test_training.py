@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from jobs import migrate
+from jobs import files, migrate, store
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables.jobs import Job
 from tests.fleet import until
-from tests.jobs.samples import claimed, created, found, metrics
+from tests.jobs.samples import RESOLVED, claimed, created, found, kinds, metrics
+from tests.worker.stores import slowed
 from worker import children, gpus, place, record, training
 from worker.holds import Hold
 from worker.memory import Toll
@@ -140,3 +141,112 @@ def test_a_run_waits_while_too_much_of_it_is_to_be_recorded(here: Place) -> None
     assert became(here, run) == (Status.QUEUED, "drained", 0)
     steps = [point.step for point in metrics(here.database, run.job.id)["loss"]]
     assert steps == list(range(1, len(steps) + 1))
+
+
+# --- a store that is slower than the run saves
+
+OFTEN = RESOLVED.spec.checkpoint.model_copy(update={"save_freq": 5})
+"""A checkpoint every few milliseconds; two are kept."""
+
+
+def saving_run(here: Place, seconds: float, epochs: int = 100_000) -> Run:
+    """A claimed job that saves often, where the store takes so many seconds for each file."""
+    created(here.database, epochs=epochs, early_stopping=None, checkpoint=OFTEN)
+    slow, _ = slowed(here, seconds)
+    return Run(slow, Record(slow, Hold(claimed(here.database))), 0)
+
+
+def cancel(here: Place, job: Job) -> None:
+    with here.database.writing() as session:
+        store.cancel(session, job.owner, job.id)
+
+
+def steps(here: Place, job: Job) -> list[int]:
+    """Of the checkpoints on record, but for the best one."""
+    with here.database.reading() as session:
+        return [file.step for file in files.list_of(session, job.id, "checkpoint") if not file.is_best]
+
+
+def has_saved(run: Run, step: int) -> bool:
+    return run.record.latest is not None and run.record.latest.step > step
+
+
+def test_checkpoints_that_a_slow_store_has_not_taken_fill_no_disk_and_hold_up_no_cancel(here: Place) -> None:
+    run = saving_run(here, 2.0)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: has_saved(run, 500))
+        waiting = list(run.folder.glob("*.safetensors"))
+        cancel(here, run.job)
+        began = time.monotonic()
+        ended.result(10)
+    run.clear()
+    assert len(waiting) < 15  # two, the best, one under way; the others are being written or have just been
+    assert (became(here, run)[0], time.monotonic() - began < 10) == (Status.CANCELLED, True)
+    assert not run.folder.exists()
+
+
+def test_a_drained_run_leaves_its_last_step_in_a_slow_store_first(here: Place) -> None:
+    run = saving_run(here, 1.0)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: has_saved(run, 500))
+        here.drain_asked.set()
+        ended.result(20)
+    run.clear()
+    assert run.record.latest is not None
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
+    assert max(steps(here, run.job)) == run.record.latest.step
+
+
+def test_a_drain_does_not_wait_for_a_store_that_does_not_answer(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "STORE_PATIENCE", 1.0)
+    run = saving_run(here, 20.0)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: has_saved(run, 100))
+        here.drain_asked.set()
+        began = time.monotonic()
+        ended.result(20)
+    run.clear()
+    assert (became(here, run), time.monotonic() - began < 15) == ((Status.QUEUED, "drained", 0), True)
+
+
+def test_of_a_run_that_ends_the_newest_are_kept_and_few_others_were_stored(here: Place) -> None:
+    run = saving_run(here, 0.3, epochs=400)
+    run.supervise()
+    run.clear()
+    job = found(here.database, run.job)
+    assert (job.status, steps(here, job)) == (Status.SUCCEEDED, [395, 400])
+    assert job.best is not None
+    assert job.best.checkpoint_id is not None
+    assert kinds(here.database, job).count("checkpoint") < 40  # of 80, and the best ones
+
+
+def test_a_finished_run_is_cancelled_while_its_results_wait(here: Place) -> None:
+    run = saving_run(here, 2.0, epochs=10)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: run.finished)
+        cancel(here, run.job)
+        began = time.monotonic()
+        ended.result(20)
+    run.clear()
+    assert (became(here, run)[0], time.monotonic() - began < 10) == (Status.CANCELLED, True)
+
+
+def test_a_finished_run_whose_results_were_not_taken_in_time_is_finished_elsewhere(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "STORE_PATIENCE", 1.0)
+    run = saving_run(here, 2.0, epochs=10)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: run.finished)
+        here.drain_asked.set()
+        ended.result(20)
+    run.clear()
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
+    here.drain_asked.clear()
+    assert training.train_next(here, 0)
+    assert became(here, run)[0] is Status.SUCCEEDED
