@@ -11,14 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from jobs import db, files, holdings, ids
+from jobs import db, files, holdings, ids, webhooks
 from jobs.artifacts import Artifacts
 from jobs.db import Database
 from jobs.states import TERMINAL
 from jobs.tables.base import Table
 from jobs.tables.jobs import Event, File, Job, LogLine, Metric
 from jobs.tables.keys import Audit
-from jobs.tables.webhooks import Delivery
+from jobs.tables.webhooks import Delivery, Webhook
 
 DAY = 86_400.0
 BATCH = 500
@@ -27,6 +27,8 @@ BATCHES = 100
 """Transactions of a step."""
 LOOKED_AT = 2000
 """Ended jobs that a step looks at."""
+MOST_MESSAGES = 100_000
+"""Of one webhook: older ones are forgotten once they are settled, and no more of them wait."""
 
 SPENT_KINDS = ("progress", "checkpoint")
 """Events that only told how a run was going."""
@@ -115,6 +117,45 @@ def drop_deliveries(database: Database, days: float) -> int:
     """Removes settled deliveries of webhooks; answers how many."""
     at = sa.type_coerce(Delivery.settled_at, sa.Double)
     return _drop_old(database, Delivery, at, Delivery.settled_at < db.instant(-days * DAY))
+
+
+def bound_deliveries(database: Database) -> int:
+    """Removes settled deliveries of each webhook but its newest ones, and disables a webhook for which too many wait;
+    answers how many were removed."""
+    older = sa.select(Delivery.id).where(Delivery.webhook_id == Webhook.id).order_by(Delivery.id.desc())
+    first = older.offset(MOST_MESSAGES).limit(1).correlate(Webhook).scalar_subquery()
+    with database.reading() as session:
+        many = session.execute(sa.select(Webhook.id, first).where(first.is_not(None))).all()
+    gone = 0
+    for webhook_id, last in many:
+        _disable_flooded(database, webhook_id)
+        gone += _drop_older(database, webhook_id, last)
+    return gone
+
+
+def _drop_older(database: Database, webhook_id: str, last: str) -> int:
+    """Removes what is settled up to a message, by ids: PostgreSQL would rather read the whole table for a range."""
+    theirs = sa.and_(Delivery.webhook_id == webhook_id, Delivery.id <= last, Delivery.settled_at.is_not(None))
+    gone = 0
+    for _ in range(BATCHES):
+        with database.writing() as session:
+            some = session.scalars(sa.select(Delivery.id).where(theirs).order_by(Delivery.id).limit(BATCH)).all()
+            gone += _rows(session, sa.delete(Delivery).where(Delivery.id.in_(some)))
+        if len(some) < BATCH:
+            break
+    return gone
+
+
+def _disable_flooded(database: Database, webhook_id: str) -> None:
+    waits = sa.and_(Delivery.webhook_id == webhook_id, Delivery.status == sa.literal_column("'pending'"))
+    beyond = sa.select(Delivery.id).where(waits).order_by(Delivery.due_at).offset(MOST_MESSAGES).limit(1)
+    with database.reading() as session:
+        if session.scalar(beyond) is None:
+            return
+    with database.writing() as session:
+        mine = sa.select(Webhook.id).where(Webhook.id == webhook_id).with_for_update(key_share=True)
+        if session.scalar(mine):
+            webhooks.disable(session, webhook_id, f"More than {MOST_MESSAGES:,} messages waited to be sent to it.")
 
 
 def drop_audit(database: Database, days: float) -> int:

@@ -124,7 +124,8 @@ class Settings(BaseSettings):
     keep_jobs_days: float = Field(default=0, ge=0)
     """Ended jobs are removed after so many days with all that is theirs; 0 keeps them."""
     keep_deliveries_days: float = Field(default=30, ge=0)
-    """Messages to webhooks that were delivered or given up are removed after so many days; 0 keeps them."""
+    """Messages to webhooks that were delivered or given up are removed after so many days; 0 keeps them, but of those
+    to one webhook only the newest 100,000."""
     keep_audit_days: float = Field(default=365, ge=0)
     """Entries of the audit are removed after so many days; 0 keeps them."""
     scratch_bytes: int = Field(default=50 * 1024**3, gt=0)

@@ -15,6 +15,9 @@ from jobs.states import Status
 from jobs.tables.datasets import Dataset
 from jobs.tables.jobs import Job
 
+MOST_PAUSES = 500
+"""Of one job: each leaves a few events for good, and messages to webhooks."""
+
 
 def create(
     session: Session,
@@ -121,13 +124,18 @@ def pause(session: Session, owner: str, job_id: str) -> Job:
 
     Raises:
         IllegalMove: the job has ended, or is about to.
+        LimitReached: it was paused as often as a job may be.
     """
     job = get(session, owner, job_id, lock=True)
     if job.status in (Status.PAUSED, Status.PAUSING):
         return job
-    if move(session, job_id, Status.PAUSED, fence=Job.status == Status.QUEUED, status_code=None, status_message=None):
+    if job.pauses >= MOST_PAUSES:
+        raise errors.LimitReached(f"A job can be paused {MOST_PAUSES} times, and this one was; cancel it instead.")
+    again = {"pauses": Job.pauses + 1}
+    waiting = {**again, "status_code": None, "status_message": None}
+    if move(session, job_id, Status.PAUSED, fence=Job.status == Status.QUEUED, **waiting):
         events.append(session, job_id, "paused", "The job left the queue until it is resumed.")
-    elif move(session, job_id, Status.PAUSING, fence=Job.status == Status.RUNNING):
+    elif move(session, job_id, Status.PAUSING, fence=Job.status == Status.RUNNING, **again):
         events.append(session, job_id, "pausing", "The run is being saved.")
     else:
         raise _refusal(job, "paused")

@@ -84,6 +84,7 @@ class Retention:
                 yield name, partial(walk.step, database, artifacts, days)
         if settings.keep_deliveries_days:
             yield "deliveries", partial(retention.drop_deliveries, database, settings.keep_deliveries_days)
+        yield "messages", partial(retention.bound_deliveries, database)
         if settings.keep_audit_days:
             yield "audit", partial(retention.drop_audit, database, settings.keep_audit_days)
         yield "times", partial(_written, database, clocks.mend)

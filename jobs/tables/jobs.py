@@ -62,6 +62,8 @@ class Job(Table):
     """Attempts lost since the last checkpoint; too many of them and the job is given up."""
     oom_attempts: Mapped[int] = mapped_column(default=0)
     """Attempts that ran out of memory; the one after the first takes its batches in smaller parts."""
+    pauses: Mapped[int] = mapped_column(default=0)
+    """Times that its owner paused it; each leaves events, and messages to webhooks."""
     lease_owner: Mapped[str | None] = mapped_column(sa.String(128))
     """Null unless a worker holds the job."""
     lease_until: Mapped[datetime | None]

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from api import access
 from api.access import Bucket
 from api.app import create_app
-from jobs import claims, datasets, deliveries, holdings, keys, leases, webhooks
+from jobs import claims, datasets, deliveries, holdings, keys, leases, store, webhooks
 from jobs.profiles import builtin
 from jobs.record import Usage
 from jobs.settings import Settings
@@ -169,6 +169,21 @@ def test_results_of_ended_jobs_count_until_they_are_deleted(database_url: str, t
         assert client.post("/v1/datasets", content=b"a\n1\n", headers=CSV).status_code == 201
         assert client.delete(ended).status_code == 204
         assert client.post("/v1/jobs", json=WINE).status_code == 201
+
+
+def test_pausing_without_end_ends(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_PAUSES", 3)
+    with service_for("restless", tmp_path, database_url=database_url) as client:
+        job = client.post("/v1/jobs", json=WINE).json()["links"]["self"]
+
+        def moved(action: str) -> int:
+            return client.post(f"{job}/{action}").status_code
+
+        assert [(moved("pause"), moved("pause"), moved("resume")) for _ in range(3)] == [(202, 202, 202)] * 3
+        refused = client.post(f"{job}/pause")
+        assert (refused.status_code, refused.json()["code"]) == (409, "limit_reached")
+        assert "paused 3 times" in refused.json()["detail"]
+        assert moved("cancel") == 202
 
 
 def test_rows_of_more_than_a_megabyte_are_for_a_dataset(tmp_path: Path) -> None:

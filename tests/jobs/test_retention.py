@@ -191,6 +191,57 @@ def test_messages_to_webhooks_are_forgotten_once_they_are_settled(database: db.D
         assert set(session.scalars(sa.select(Delivery.id))) == {"new", "due"}
 
 
+def told(database: db.Database, webhook: str, *statuses: str) -> list[str]:
+    """Ids of a webhook's messages with these statuses, oldest first."""
+    now = created(database).created_at
+    common = {
+        "webhook_id": webhook,
+        "owner": "ann",
+        "kind": "succeeded",
+        "payload": {},
+        "created_at": now,
+        "due_at": now,
+    }
+    with database.writing() as session:
+        session.add(Webhook(id=webhook, owner="ann", url="u", events=[], secret="s", created_at=now, updated_at=now))
+        session.flush()
+        rows = [(f"{webhook}{n}", status, None if status == "pending" else now) for n, status in enumerate(statuses)]
+        for id, status, settled in rows:
+            session.add(Delivery(id=id, status=status, settled_at=settled, **common))
+    return [id for id, _, _ in rows]
+
+
+def messages(database: db.Database) -> dict[str, str]:
+    """All that are left, with their statuses."""
+    with database.reading() as session:
+        return dict(session.execute(sa.select(Delivery.id, Delivery.status)).all())
+
+
+def test_of_a_webhooks_messages_the_newest_are_kept(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MOST_MESSAGES", 3)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    few = told(database, "few", *["delivered"] * 3)
+    many = told(database, "many", *["delivered", "pending", "failed", "delivered", "failed"], *["delivered"] * 3)
+    assert [retention.bound_deliveries(database) for _ in range(2)] == [4, 0]
+    assert set(messages(database)) == {*few, many[1], *many[-3:]}
+    with database.reading() as session:
+        assert session.scalars(sa.select(Webhook.id).where(Webhook.disabled_at.is_not(None))).all() == []
+
+
+def test_a_webhook_for_which_too_many_messages_wait_is_disabled(
+    database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MOST_MESSAGES", 3)
+    told(database, "calm", *["pending"] * 3)
+    flood = told(database, "flood", *["pending"] * 5)
+    assert [retention.bound_deliveries(database) for _ in range(2)] == [2, 0]
+    left = messages(database)
+    assert [left.get(id) for id in flood] == [None, None, "failed", "failed", "failed"]
+    with database.reading() as session:
+        disabled = sa.select(Webhook.id, Webhook.disabled_reason).where(Webhook.disabled_at.is_not(None))
+        assert session.execute(disabled).all() == [("flood", "More than 3 messages waited to be sent to it.")]
+
+
 def test_entries_of_the_audit_are_forgotten(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
     call = {"owner": "ann", "action": "create_job", "path": "/v1/jobs", "status": 201, "request_id": "r"}

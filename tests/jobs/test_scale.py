@@ -230,7 +230,10 @@ def test_what_a_worker_asks_for_is_found_by_an_index(full: db.Database) -> None:
     assert {name: found(full, act) for name, act in acts.items()} == dict.fromkeys(acts, [])
 
 
-def test_what_is_forgotten_is_found_by_an_index(full: db.Database, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_forgotten_is_found_by_an_index(
+    full: db.Database, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MOST_MESSAGES", 4000)
     store = artifacts.connect(tmp_path_factory.mktemp("store").as_uri())
     with full.reading() as session:
         paths = [f"jobs/{id}/a1/x" for id in session.scalars(sa.select(Job.id).order_by(Job.id).limit(5))]
@@ -239,6 +242,7 @@ def test_what_is_forgotten_is_found_by_an_index(full: db.Database, tmp_path_fact
         "walk": lambda: retention.Walk(kinds, (1.0, "")).step(full, store, 99),
         "jobs": lambda: retention.drop_jobs(full, store, 99.9),
         "deliveries": lambda: retention.drop_deliveries(full, 1),
+        "messages": lambda: retention.bound_deliveries(full),
         "audit": lambda: retention.drop_audit(full, 1),
         "disabled webhooks": lambda: disabled(full),
         "orphans": lambda: orphans.Sweep(full, store)._of_jobs(paths),
