@@ -11,14 +11,14 @@ import structlog
 from jobs import claims, failpoints
 from jobs.record import Failure
 from jobs.spec import remedies
-from jobs.spec.explained import Background, Diagnostics
+from jobs.spec.explained import Diagnostics
 from jobs.states import Status
 from jobs.tables.jobs import Job
 from trainer.reports import Finished, Progress, Saved, Started
 from worker import children, gpus, inputs, memory, scratch
 from worker.children import Child
 from worker.holds import Hold, Lost
-from worker.messages import NO_MEMORY, Alive, Drained, Equipped, Failed, News, Order, Read, Spent
+from worker.messages import NO_MEMORY, Alive, Drained, Equipped, Failed, News, Read, Spent
 from worker.place import Gone, Place
 from worker.record import Record
 from worker.uploads import Uploads
@@ -35,8 +35,6 @@ AWAY = 15.0
 """Seconds for which a job rests that lacked its files or a GPU here: that is not its fault."""
 BLAMELESS = ("gpu_lost", "disk_full")
 """Ends of a child that are not its job's fault either."""
-MICRO_BATCHES = 4
-"""Parts of each batch in the attempt after one that ran out of memory."""
 
 
 def train_next(place: Place, slot: int) -> bool:
@@ -105,37 +103,13 @@ class Run:
         scratch.clear_earlier(self.place, self.job)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.child = self._start()
+            self.child = children.start("train", inputs.order(self.record, self.folder, self.slot).model_dump_json())
         except Gone as error:
             self.failed = Failed(error_class="infrastructure", code="data_gone", message=str(error))
             self.record.line(str(error), "error")
         else:
             self._listen(self.child)
         self._settle()
-
-    def _start(self) -> Child:
-        spec = self.job.resolved_spec
-        assert spec is not None, "only resolved jobs are claimed"
-        known = Background(
-            decisions=self.job.resolution,
-            warnings=self.job.warnings,
-            dataset_hash=self.job.dataset_hash,
-            micro_batches=MICRO_BATCHES if self.job.oom_attempts else 1,
-            seconds=self.job.usage.seconds,
-            most_seconds=self.place.settings.max_job_seconds,
-        )
-        order = Order(
-            spec=spec,
-            background=known,
-            files=inputs.fetch_datasets(self.record),
-            folder=self.folder,
-            resume=inputs.fetch_checkpoint(self.record, self.folder),
-            threads=self.place.threads,
-            slot=self.slot,
-            memory_bytes=self.place.settings.max_job_memory_bytes,
-            file_bytes=self.place.settings.max_job_disk_bytes,
-        )
-        return children.start("train", order.model_dump_json())
 
     def _listen(self, child: Child) -> None:
         asked = False
