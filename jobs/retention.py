@@ -4,6 +4,7 @@ Every step goes on where the last one stopped, does a bounded amount of work, an
 at once. Bytes go after the row that names them: a crash between the two leaves an orphan, which `orphans` finds.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,10 @@ BATCHES = 100
 """Transactions of a step."""
 LOOKED_AT = 2000
 """Ended jobs that a step looks at."""
+AT_ONCE = 10_000
+"""Rows of each kind that go with their job."""
+GAP = 0.005
+"""Seconds between two transactions in which nobody waits for much: whoever else wants SQLite's lock looks meanwhile."""
 MOST_MESSAGES = 100_000
 """Of one webhook: older ones are forgotten once they are settled, and no more of them wait."""
 
@@ -113,6 +118,24 @@ def drop_jobs(database: Database, artifacts: Artifacts, days: float) -> int:
     return dropped
 
 
+def lighten(database: Database, job_id: str) -> None:
+    """Removes most of what an ended job has very much of, so that deleting it holds no lock for long. A crash on the
+    way leaves the job, with less of it."""
+    for kind in (METRICS, EVENTS, LOGS):
+        while _has_many(database, job_id, kind):
+            with database.writing() as session:
+                if not _locked(session, job_id):
+                    return  # somebody else is at it, or it has not ended
+                session.execute(_first(session, job_id, kind, AT_ONCE))
+            time.sleep(GAP)
+
+
+def _has_many(database: Database, job_id: str, kind: Kind) -> bool:
+    theirs = sa.select(*kind.columns).where(kind.table.job_id == job_id, kind.only).order_by(*kind.columns)
+    with database.reading() as session:
+        return session.execute(theirs.offset(AT_ONCE).limit(1)).first() is not None
+
+
 def drop_deliveries(database: Database, days: float) -> int:
     """Removes settled deliveries of webhooks; answers how many."""
     at = sa.type_coerce(Delivery.settled_at, sa.Double)
@@ -190,7 +213,7 @@ def _emptied(database: Database, artifacts: Artifacts, job_id: str, kind: Kind, 
             if not _locked(session, job_id):
                 return False
             paths = _paths(session, job_id, kind) if kind.table is File else []
-            count = _rows(session, _first(session, job_id, kind))
+            count = _rows(session, _first(session, job_id, kind, BATCH))
             if paths:
                 files.count(session, job_id)
         for path in paths:
@@ -208,11 +231,11 @@ def _locked(session: Session, job_id: str) -> bool:
     return gone or session.scalar(mine) is not None
 
 
-def _first(session: Session, job_id: str, kind: Kind) -> sa.Delete:
+def _first(session: Session, job_id: str, kind: Kind, count: int) -> sa.Delete:
     """Deletes the first rows of a job: up to a key, which an index finds without a plan that may go wrong."""
     theirs = sa.and_(kind.table.job_id == job_id, kind.only)
     last = session.execute(
-        sa.select(*kind.columns).where(theirs).order_by(*kind.columns).offset(BATCH - 1).limit(1)
+        sa.select(*kind.columns).where(theirs).order_by(*kind.columns).offset(count - 1).limit(1)
     ).first()
     delete = sa.delete(kind.table).where(theirs)
     return delete if last is None else delete.where(sa.tuple_(*kind.columns) <= sa.tuple_(*map(sa.literal, last)))

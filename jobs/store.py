@@ -194,15 +194,24 @@ def change(
     return job
 
 
+def check_ended(session: Session, owner: str, job_id: str) -> None:
+    """Lets a job pass that may be deleted.
+
+    Raises:
+        IllegalMove: it has not ended.
+    """
+    job = get(session, owner, job_id)
+    if job.status not in states.TERMINAL:
+        raise _refusal(job, "deleted")
+
+
 def delete(session: Session, owner: str, job_id: str) -> None:
     """Removes an ended job and all rows that hang on it; its files are for the caller to remove, after the commit.
 
     Raises:
         IllegalMove: the job has not ended.
     """
-    job = get(session, owner, job_id)
-    if job.status not in states.TERMINAL:
-        raise _refusal(job, "deleted")
+    check_ended(session, owner, job_id)
     holdings.delete(session, sa.and_(Job.id == job_id, Job.status.in_(states.TERMINAL)))
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from sqlalchemy.exc import IntegrityError
 
 from api import conditions, context, examples, paging, problems, schemas, strict, views
-from jobs import datasets, db, estimate, failpoints, files, idempotency, ids, listing, queue, quotas, store
+from jobs import datasets, db, estimate, failpoints, files, idempotency, ids, listing, queue, quotas, retention, store
 from jobs.settings import Settings
 from jobs.spec import job as job_spec
 from jobs.spec.explained import Notice
@@ -205,6 +205,9 @@ def delete_job(
     job_id: context.JobId, owner: context.Submitter, database: context.Database, artifacts: context.Artifacts
 ) -> None:
     """Removes a job that has ended, with its events, metrics and files."""
+    with database.reading() as session:
+        store.check_ended(session, owner, job_id)
+    retention.lighten(database, job_id)
     with database.writing() as session:
         store.delete(session, owner, job_id)
     artifacts.delete_all(files.folder(job_id))

@@ -14,9 +14,9 @@ from starlette.testclient import TestClient
 from api import access
 from api.access import Bucket
 from api.app import create_app
-from jobs import claims, datasets, deliveries, holdings, keys, leases, store, webhooks
+from jobs import claims, datasets, deliveries, history, holdings, keys, leases, retention, store, webhooks
 from jobs.profiles import builtin
-from jobs.record import Usage
+from jobs.record import MetricPoint, Usage
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables.every import METADATA
@@ -184,6 +184,30 @@ def test_pausing_without_end_ends(database_url: str, tmp_path: Path, monkeypatch
         assert (refused.status_code, refused.json()["code"]) == (409, "limit_reached")
         assert "paused 3 times" in refused.json()["detail"]
         assert moved("cancel") == 202
+
+
+def test_a_job_of_many_values_is_deleted_in_small_transactions(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "AT_ONCE", 5)
+    sizes = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("DELETE"):
+            sizes.append((statement.split()[2], cursor.rowcount))
+
+    points = [MetricPoint(name="loss", step=step, epoch=1, value=0.5, nonfinite=None) for step in range(12)]
+    with service_for("chatty", tmp_path, database_url=database_url) as client:
+        database = client.app.state.database  # type: ignore[attr-defined]
+        job = client.post("/v1/jobs", json=WINE).json()
+        with database.writing() as session:
+            history.append(session, job["id"], 1, points)
+        sa.event.listen(database.engine, "after_cursor_execute", note)
+        assert (client.delete(job["links"]["self"]).status_code, sizes) == (409, [])
+        client.post(f"{job['links']['self']}/cancel")
+        assert client.delete(job["links"]["self"]).status_code == 204
+        assert client.get(job["links"]["self"]).status_code == 404
+    assert (sizes[:2], [table for table, _ in sizes[2:]]) == ([("metrics", 5)] * 2, ["jobs"])
 
 
 def test_rows_of_more_than_a_megabyte_are_for_a_dataset(tmp_path: Path) -> None:
