@@ -1,11 +1,13 @@
 """Models held ready to predict."""
 
 import hashlib
+import io
 import json
 import os
 import threading
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -135,51 +137,72 @@ def _fault(path: list[str | int], code: str, detail: str) -> Fault:
 
 
 class Models:
-    """The models asked for last, up to so many bytes; each is fetched once and checked by its SHA-256."""
+    """The models asked for last, and all that are in use, up to so many bytes of their files, which is what they take;
+    one that is loaded takes three times that for a moment. Each is fetched once and checked by its SHA-256."""
 
     def __init__(self, artifacts: Artifacts, most_bytes: int) -> None:
         self._artifacts = artifacts
         self._most = most_bytes
         self._held: OrderedDict[str, Model] = OrderedDict()
-        self._lock = threading.Lock()
+        self._users: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._loading = Rounds(1)
         self._slots = Rounds(os.cpu_count() or 1)
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def get(self, file: File) -> Model:
-        """The model in this file.
+    @contextmanager
+    def held(self, owner: str, file: File) -> Iterator[Model]:
+        """The model in this file, which stays until the block ends; the owner is who waits for others to be loaded.
 
         Raises:
             NoModel: it is too large to be held, or its bytes are gone.
         """
         if file.bytes > self._most:
             raise errors.NoModel("The model is larger than this service holds: download model.onnx and run it there.")
-        if model := self._find(file.sha256):
-            return model
-        with self._lock:
-            turn = self._turns[file.sha256]
-        with turn:  # whoever comes second finds what the first has loaded
-            model = self._find(file.sha256) or Model(self._fetch(file), self._slots)
-            self._keep(file.sha256, model)
-        return model
+        model = self._find(file.sha256)
+        if not model:
+            with self._loading.taken(owner):  # whoever comes second finds what the first has loaded
+                model = self._find(file.sha256) or self._load(file)
+        try:
+            yield model
+        finally:
+            with self._changed:
+                self._users[file.sha256] -= 1
+                self._changed.notify_all()
 
     def _find(self, sha256: str) -> Model | None:
-        with self._lock:
+        with self._changed:
             if sha256 in self._held:
                 self._held.move_to_end(sha256)
+                self._users[sha256] += 1
             return self._held.get(sha256)
 
-    def _keep(self, sha256: str, model: Model) -> None:
-        with self._lock:
-            self._turns.pop(sha256, None)
-            self._held[sha256] = model
-            while len(self._held) > MOST_MODELS or sum(one.bytes for one in self._held.values()) > self._most:
-                self._held.popitem(last=False)
+    def _load(self, file: File) -> Model:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(file.bytes))
+        model = Model(self._fetch(file), self._slots)
+        with self._changed:
+            self._held[file.sha256] = model
+            self._users[file.sha256] += 1
+        return model
+
+    def _has_room(self, more: int) -> bool:
+        """Whether there is, once models that nobody uses have gone."""
+        for sha256 in [one for one in self._held if not self._users[one]]:
+            if self._fits(more):
+                break
+            del self._held[sha256], self._users[sha256]
+        return self._fits(more)
+
+    def _fits(self, more: int) -> bool:
+        taken = sum(one.bytes for one in self._held.values())
+        return len(self._held) < MOST_MODELS and taken + more <= self._most
 
     def _fetch(self, file: File) -> bytes:
-        try:
-            content = b"".join(self._artifacts.read(file.path))
-        except FileNotFoundError:
-            content = b""
-        if hashlib.sha256(content).hexdigest() != file.sha256:
+        content, digest = io.BytesIO(), hashlib.sha256()
+        with suppress(FileNotFoundError):
+            for chunk in self._artifacts.read(file.path):
+                content.write(chunk)
+                digest.update(chunk)
+        if digest.hexdigest() != file.sha256:
             raise errors.NoModel("The model's bytes are gone from the artifact store, or damaged: train it again.")
-        return content
+        return content.getvalue()  # not a copy

@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     """JSON bodies that one api process holds at once, together; the first 64 KiB of each are not counted. Others wait:
     they are answered 503 with `Retry-After`."""
     model_cache_bytes: int = Field(default=1024**3, gt=0)
-    """Models that the api holds ready to predict, as bytes of their files; a larger one is not served."""
+    """Models that the api holds ready to predict, as bytes of their files; a larger one is not served. One at a time is
+    loaded, and takes three times its file while it is."""
     reader_memory_bytes: int = Field(default=8 * 1024**3, gt=0)
     """Address space of the process that parses an uploaded file."""
     reader_seconds: float = Field(default=300, gt=0)

@@ -33,9 +33,9 @@ def predict_rows(
     """What the job's model says of rows shaped like the training rows: the same preprocessing, and no training code."""
     with database.reading() as session:
         file = _model(session, owner, job_id)
-    model = models.get(file)
-    source = Source(job_id=job_id, sha256=file.sha256)
-    found = Predictions(object="list", data=_predictions(model, owner, body.rows), model=source)
+    with models.held(owner, file) as model:
+        data = _predictions(model, owner, body.rows)
+    found = Predictions(object="list", data=data, model=Source(job_id=job_id, sha256=file.sha256))
     return Response(found.model_dump_json(), media_type="application/json")  # written here, not in the event loop
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, call
@@ -21,6 +22,7 @@ from jobs import db, errors, ids
 from jobs.artifacts import Artifacts
 from jobs.spec.signature import WIDEST_KEY, ColumnInput, ImageInputs
 from jobs.tables.jobs import File
+from tests.fleet import until
 from tests.trainer import test_export
 from trainer import data, scores
 from trainer.sources import columns
@@ -273,13 +275,36 @@ def test_models_are_held_up_to_a_size(
     artifacts: Artifacts, table: tuple[Path, data.Data, torch.Tensor], tmp_path: Path
 ) -> None:
     content = table[0].read_bytes()
-    held = predicting.Models(artifacts, int(2.5 * len(content)))
-    names = [stored(artifacts, tmp_path, content, name) for name in "abc"]
-    first, second, _ = (held.get(file) for file in names)
-    assert held.get(names[1]) is second
-    assert held.get(names[0]) is not first
+    models = predicting.Models(artifacts, int(2.5 * len(content)))
+    files = [stored(artifacts, tmp_path, content, name) for name in "abc"]
+    first, second, _ = (got(models, file) for file in files)
+    assert got(models, files[1]) is second
+    assert got(models, files[0]) is not first
     with pytest.raises(errors.NoModel, match="larger than this service holds"):
-        predicting.Models(artifacts, len(content) - 1).get(names[0])
+        got(predicting.Models(artifacts, len(content) - 1), files[0])
+
+
+def test_models_in_use_are_held_and_the_next_waits_for_room(
+    artifacts: Artifacts, table: tuple[Path, data.Data, torch.Tensor], tmp_path: Path
+) -> None:
+    content = table[0].read_bytes()
+    models = predicting.Models(artifacts, int(2.5 * len(content)))
+    files = [stored(artifacts, tmp_path, content, name) for name in "abc"]
+    with ThreadPoolExecutor(1) as thread:
+        with models.held("ann", files[0]) as first:
+            with models.held("ann", files[1]):
+                waiting = thread.submit(got, models, files[2])
+                until(lambda: not models._loading.free, 10)
+                assert got(models, files[0]) is first
+                assert not waiting.done()
+            assert waiting.result(10) is got(models, files[2])
+            assert got(models, files[0]) is first
+        assert models._users.total() == 0
+
+
+def got(models: predicting.Models, file: File) -> predicting.Model:
+    with models.held("ann", file) as model:
+        return model
 
 
 def stored(artifacts: Artifacts, folder: Path, content: bytes, name: str) -> File:
