@@ -7,7 +7,7 @@ import threading
 
 import uvicorn
 
-from api import exposition, guard
+from api import access, exposition, guard
 from api.app import create_app
 from jobs import logs, migrate, settings
 
@@ -32,7 +32,9 @@ def main() -> None:
         migrate.upgrade(chosen.database)
     app = create_app(chosen)
     if chosen.metrics_port:
-        exposition.serve(chosen.host, chosen.metrics_port, app.state.registry, app.state.gate.is_open)
+        host = chosen.metrics_host or chosen.host
+        gate = access.Gate(app.state.database, chosen.model_copy(update={"host": host}))
+        exposition.serve(exposition.create(app.state.registry, gate), host, chosen.metrics_port)
     gc.freeze()  # what is here now stays; without it, reading a large body looks through all of it many times over
     config = uvicorn.Config(
         app,

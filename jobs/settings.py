@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """Serves Swagger UI at `/docs`."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Serves `/metrics` on a port of its own, for Prometheus alone; 0 serves it beside the api."""
+    metrics_host: str = ""
+    """Where that port listens, for whoever can reach it: nobody needs a key there. Empty: as `FITD_HOST`."""
     migrate: bool = False
     """The api brings the database's schema up to date before it serves; for a stack of one machine."""
     slots: int = Field(default=1, ge=1, le=256)

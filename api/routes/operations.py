@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable
 
-import prometheus_client
 from fastapi import APIRouter, Request, Response
-from prometheus_client.exposition import choose_encoder
 
 from api import context, exposition, problems, schemas, strict
 from jobs import artifacts, db, errors, migrate, queue
@@ -42,9 +40,7 @@ def get_service_metrics(request: Request) -> Response:
     """Time of requests by route, jobs by status, depth and age of the queue; not here where it has its own port."""
     if request.app.state.settings.metrics_port:
         raise errors.NotFound
-    encode, media_type = choose_encoder(exposition.sensible(request.headers.get("accept", "")))
-    registry: prometheus_client.CollectorRegistry = request.app.state.registry
-    return Response(encode(registry), media_type=media_type)
+    return exposition.answer(request)
 
 
 def _outcome(check: Callable[[], str]) -> str:

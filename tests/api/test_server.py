@@ -136,6 +136,16 @@ def test_metrics_on_their_own_port_are_not_for_pages_of_other_sites(tmp_path: Pa
     assert ["fitd_queue_depth" in answer.text for answer in answers] == [False, False, False, True, True]
 
 
+def test_metrics_may_listen_elsewhere_than_the_api(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1", 0)
+    with server.running(tmp_path, FITD_METRICS_PORT=str(port), FITD_METRICS_HOST="0.0.0.0"):
+        asked = [{"host": "fitd.example"}, {"host": "127.0.0.1"}]
+        answers = [httpx2.get(f"http://127.0.0.2:{port}/metrics", headers=headers) for headers in asked]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert httpx2.get(f"http://127.0.0.1:{port}/v1/jobs").status_code == 404
+        assert httpx2.post(f"http://127.0.0.1:{port}/metrics").status_code == 405
+
+
 def test_only_loopback_is_out_of_reach() -> None:
     assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org", "")] == [False] * 5

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import anyio
 import httpx2
+import prometheus_client
 import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import guard
+from api import access, exposition, guard
 from api.overload import Overload
+from client.stack import free_port
 from jobs import db, runlog
 from jobs.settings import Settings
 from tests.api import server
@@ -170,14 +175,36 @@ def test_one_address_has_so_many_connections_and_no_more(tmp_path: Path) -> None
         held[0].sendall(LAST)
         assert held[0].recv(100).startswith(b"HTTP/1.1 200")
         held[1].close()
-        until(lambda: answers_again(service), 10)
+        until(lambda: answers_again(f"{service.url}/livez"), 10)
 
 
-def answers_again(service: server.Server) -> bool:
+def answers_again(url: str) -> bool:
     try:
-        return httpx2.get(f"{service.url}/livez").status_code == 200
+        return httpx2.get(url).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+def test_the_port_of_metrics_is_guarded_as_the_api_is(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1", 0)
+    with server.running(tmp_path, hasty.__name__, FITD_METRICS_PORT=str(port)) as service, ExitStack() as open_:
+        before = threads(service)
+        held = [open_.enter_context(metrics(port)) for _ in range(exposition.CONNECTIONS)]
+        for one in held:
+            one.sendall(b"G")
+        with metrics(port) as more:
+            assert closed_after(more, b"") < hasty.PATIENCE / 2
+        assert threads(service) == before
+        assert closed_after(held[0], b"E", b"T") < NEVER
+        until(lambda: answers_again(f"http://127.0.0.1:{port}/metrics"), NEVER)
+
+
+def metrics(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 5)
+
+
+def threads(service: server.Server) -> int:
+    return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
 
 
 def test_behind_a_proxy_all_may_have_one_address(tmp_path: Path) -> None:
@@ -269,6 +296,32 @@ def test_who_watches_the_service_takes_nobodys_place_and_has_one() -> None:
 
     anyio.run(crowd)
     assert statuses == [200] * 5 + [503, 200]
+
+
+def test_metrics_on_their_own_port_are_gathered_four_at_a_time(tmp_path: Path) -> None:
+    statuses: list[int] = []
+    go_on = threading.Event()
+
+    class Slow(Collector):
+        def collect(self) -> Iterator[Metric]:
+            go_on.wait(NEVER)
+            return iter(())
+
+    registry = prometheus_client.CollectorRegistry(auto_describe=False)
+    registry.register(Slow())
+    gate = access.Gate(db.connect(Settings(data_dir=tmp_path).database), Settings(require_keys=True))
+
+    async def crowd() -> None:
+        app = exposition.create(registry, gate)
+        async with anyio.create_task_group() as callers:
+            for _ in range(6):
+                callers.start_soon(asked, app, "/metrics", statuses)
+            while len(statuses) < 2:
+                await anyio.sleep(0.01)
+            go_on.set()
+
+    anyio.run(crowd)
+    assert statuses == [503] * 2 + [200] * 4
 
 
 def test_the_guard_lets_ordinary_requests_pass(narrow: server.Server) -> None:
