@@ -6,6 +6,7 @@ as many beside a thousand silent connections and a hundred that begin a body and
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 import tempfile
@@ -23,7 +24,10 @@ from bench import machine, pages
 from tests.api import server
 
 SPEC = {"dataset": {"source": "builtin", "name": "wine"}, "epochs": 3}
-SLOW_BODY = b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+HEAD = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+BODY = json.dumps(SPEC).encode()
+SUBMIT = HEAD % len(BODY) + BODY
+SLOW_BODY = HEAD % 900 + b"{"
 IDLE, SLOW = 1000, 100
 TIMES = 10
 
@@ -92,26 +96,37 @@ async def _loitering(url: str) -> list[asyncio.StreamWriter]:
 
 async def _asked(running: server.Server, clients: int, seconds: float) -> Seen:
     seen, end = Seen([], Counter(), [], 0, 0), time.monotonic() + seconds
-    limits = httpx2.Limits(max_connections=None)
-    async with httpx2.AsyncClient(base_url=running.url, timeout=60, limits=limits) as http:
-        await asyncio.gather(_health(http, seen, end), *(_submit(http, seen, end) for _ in range(clients)))
+    async with httpx2.AsyncClient(base_url=running.url, timeout=60) as http:
+        await asyncio.gather(_health(http, seen, end), *(_submit(running.url, seen, end) for _ in range(clients)))
     seen.bytes = _resident(running.process.pid)
     return seen
 
 
-async def _submit(http: httpx2.AsyncClient, seen: Seen, end: float) -> None:
+async def _submit(url: str, seen: Seen, end: float) -> None:
+    """A client on its own connection. Plain streams: the crowd shares the processors of the service that it asks."""
+    address = urlsplit(url)
     while time.monotonic() < end:
-        began = time.monotonic()
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
-            answer = await http.post("/v1/jobs", json=SPEC)
-        except httpx2.TransportError:  # a connection that was idle for five seconds is closed as the next call goes out
+            while time.monotonic() < end:
+                await _call(reader, writer, seen)
+        except (asyncio.IncompleteReadError, ConnectionError):  # it was idle for five seconds, say
             seen.cut += 1
-            continue
-        if answer.status_code == 201:
-            seen.accepted.append(time.monotonic() - began)
-        else:
-            seen.others[answer.status_code] += 1
-            await asyncio.sleep(float(answer.headers.get("retry-after", 0)) / 2)
+        finally:
+            writer.close()
+
+
+async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Seen) -> None:
+    began = time.monotonic()
+    writer.write(SUBMIT)
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+    headers = dict(line.lower().split(": ", 1) for line in lines if line)
+    await reader.readexactly(int(headers["content-length"]))
+    if (code := int(status.split()[1])) == 201:
+        seen.accepted.append(time.monotonic() - began)
+    else:
+        seen.others[code] += 1
+        await asyncio.sleep(float(headers.get("retry-after", 0)) / 2)
 
 
 async def _health(http: httpx2.AsyncClient, seen: Seen, end: float) -> None:
