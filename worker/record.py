@@ -42,6 +42,8 @@ class Record:
     place: Place
     hold: Hold
     latest: reports.Progress | None = None
+    recorded: reports.Progress | None = None
+    """The one of which the database was told last."""
     points: list[reports.Point] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     spent: Spent | None = None
@@ -113,7 +115,7 @@ class Record:
         self.flushed_at = time.monotonic()
         status = self._write(self._buffered)
         del self.points[:MOST_WRITTEN]
-        self.lines = []
+        self.lines, self.recorded = [], self.latest
         return _held(status)
 
     def _buffered(self, session: Session) -> Status | None:
@@ -124,7 +126,7 @@ class Record:
 
     def _progress(self, session: Session) -> Status | None:
         now, lease = self.latest, self.place.settings.lease_seconds
-        if now is None or not self.points:
+        if now is None or (now is self.recorded and not self.points):
             return leases.renew(session, self.job.id, self.job.attempt, lease)
         points = [MetricPoint(**point.model_dump()) for point in self.points[:MOST_WRITTEN]]
         fraction = now.step / now.steps if now.steps else 1.0

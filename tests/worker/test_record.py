@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from jobs import artifacts, db
 from jobs.settings import Settings
 from jobs.tables.every import METADATA
-from tests.jobs.samples import file, kinds, metrics, running
+from tests.jobs.samples import file, found, kinds, metrics, running
 from trainer.reports import Point, Progress
 from worker import record as worker_record
 from worker.holds import Hold, Lost
@@ -74,6 +74,18 @@ def test_what_waited_for_the_database_is_written_in_parts(place: Place, monkeypa
     record.flush()
     assert [point.step for point in metrics(place.database, job.id)["loss"]] == list(range(1, 21))
     assert kinds(place.database, job).count("progress") == 3
+
+
+def test_how_far_a_run_is_shows_also_where_nothing_was_measured(place: Place) -> None:
+    record = Record(place, Hold(job := running(place.database)))
+    for step in (5, 8):
+        record.add(reported(5).model_copy(update={"step": step, "points": []}))
+        record.flush()
+        record.flush()
+        now = found(place.database, job).progress
+        assert now is not None
+        assert now.step == step
+    assert kinds(place.database, job).count("progress") == 2
 
 
 def test_a_worker_that_stops_does_not_wait_for_its_database(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
