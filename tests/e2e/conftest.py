@@ -17,8 +17,10 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def service(shared_service: Fleet) -> Fleet:
-    """Whole at the beginning of each test, whatever the one before did to it."""
+    """Whole and idle at the beginning of each test, whatever the one before did to it."""
     shared_service.mend()
+    for job in shared_service.client.jobs(status=["queued", "running", "paused"]):
+        shared_service.client.cancel(job.id)
     return shared_service
 
 
