@@ -19,8 +19,10 @@ from worker.messages import DRAIN, NEWS, Equipped, News
 
 GRACE = 10.0
 """Seconds between the polite and the other end."""
-MOST_UNHEARD = 100_000
+MOST_UNHEARD = 10_000
 """Messages, of a few hundred bytes each, that wait to be recorded; beyond them the child waits."""
+MOST_HEARD = 500
+"""Messages that are heard at once: one that talks faster than it is listened to must not talk for ever."""
 ORPHANED = 255
 """Exit code of a child of which nobody knows more: the process it was forked from was killed. It may live on."""
 KILLED = (-signal.SIGKILL, ORPHANED)
@@ -85,8 +87,9 @@ class Child:
         self._said.put(None)
 
     def hear(self, timeout: float) -> list[News]:
-        """What it has said by now, waiting up to `timeout` seconds for the first word; of one that is gone, all that is
-        left; of a killed one, nothing more. An orphan is ended first: nobody would hear of its end."""
+        """What it has said by now, or the first of it, waiting up to `timeout` seconds for the first word; of one that
+        is gone, all that is left; of a killed one, nothing more. An orphan is ended first: nobody would hear of its
+        end."""
         heard: list[News] = []
         gone = not self.running
         if gone:
@@ -96,6 +99,8 @@ class Child:
             said = self._said.get(timeout=max(0.0, until - time.monotonic()))
             while said is not None:
                 heard.append(NEWS.validate_json(said))
+                if len(heard) == MOST_HEARD and not gone:
+                    return heard
                 said = self._said.get(gone, max(0.0, until - time.monotonic()))
             self._said.put(None)  # whoever listens again hears that this was the end
             self.process.join(timeout)

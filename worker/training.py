@@ -142,15 +142,17 @@ class Run:
         return self.drain_seen_at is not None and time.monotonic() - self.drain_seen_at > seconds
 
     def _keep_up(self, child: Child) -> Status | None:
-        """Commits what is stored and due, looks after the child; answers what is asked of the job."""
+        """Commits what is due and stored, looks after the child; answers what is asked of the job."""
         self.toll.look(time.monotonic())
-        self._commit()
         if time.monotonic() - child.spoke_at > self.place.settings.stall_seconds:
             text = f"The training process said nothing for {self.place.settings.stall_seconds:g} seconds."
             self.failed = Failed(error_class="infrastructure", code="stalled", message=text)
             self.record.line(text, "warning")
             child.kill()
-        return self.record.touch()
+        status = self.record.touch()
+        if status is not None:  # while the database is away the run is heard on, and newer files replace older ones
+            self._commit()
+        return status
 
     def _commit(self) -> None:
         for file in self.uploads.stored():

@@ -104,6 +104,15 @@ def test_a_child_at_work_says_so_while_it_has_nothing_to_report(started: list[Ch
     assert isinstance(child.hear(60)[0], Alive)
 
 
+def test_a_child_that_talks_without_end_is_interrupted(
+    started: list[Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "MOST_HEARD", 3)
+    child = train(started, tmp_path, epochs=100_000)
+    until(lambda: child._said.qsize() > 10)
+    assert [len(child.hear(1)) for _ in range(3)] == [3, 3, 3]
+
+
 def test_a_child_sees_no_secret(started: list[Child], tmp_path: Path) -> None:
     child = train(started, tmp_path, epochs=100_000)
     child.hear(30)

@@ -16,7 +16,7 @@ from jobs.states import Status
 from jobs.tables.jobs import Job
 from tests.fleet import until
 from tests.jobs.samples import RESOLVED, claimed, created, found, kinds, metrics
-from tests.worker.stores import slowed
+from tests.worker.stores import Slow, slowed
 from worker import children, gpus, place, record, training
 from worker.holds import Hold
 from worker.memory import Toll
@@ -171,28 +171,45 @@ def has_saved(run: Run, step: int) -> bool:
     return run.record.latest is not None and run.record.latest.step > step
 
 
+def fills_no_disk(run: Run) -> bool:
+    """Whether of a hundred files few are left: two, the best, one under way, and those that nobody has heard of yet."""
+    return has_saved(run, 500) and len(list(run.folder.glob("*.safetensors"))) < 15
+
+
 def test_checkpoints_that_a_slow_store_has_not_taken_fill_no_disk_and_hold_up_no_cancel(here: Place) -> None:
     run = saving_run(here, 2.0)
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(run.supervise)
-        until(lambda: has_saved(run, 500))
-        waiting = list(run.folder.glob("*.safetensors"))
+        until(lambda: fills_no_disk(run))
         cancel(here, run.job)
-        began = time.monotonic()
-        ended.result(10)
+        ended.result(60)
     run.clear()
-    assert len(waiting) < 15  # two, the best, one under way; the others are being written or have just been
-    assert (became(here, run)[0], time.monotonic() - began < 10) == (Status.CANCELLED, True)
+    assert became(here, run)[0] is Status.CANCELLED
     assert not run.folder.exists()
 
 
-def test_a_drained_run_leaves_its_last_step_in_a_slow_store_first(here: Place) -> None:
+def test_checkpoints_that_no_database_takes_fill_no_disk(here: Place) -> None:
+    run = saving_run(here, 0.0)
+    with ThreadPoolExecutor(1) as thread:
+        with pytest.MonkeyPatch.context() as away:
+            away.setattr(Record, "touch", lambda self: None)
+            ended = thread.submit(run.supervise)
+            until(lambda: fills_no_disk(run))
+        here.drain_asked.set()
+        ended.result(60)
+    run.clear()
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
+
+
+def test_a_drained_run_leaves_its_last_step_in_a_slow_store_first(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "DRAIN_PATIENCE", 50.0)
+    monkeypatch.setattr(training, "STORE_PATIENCE", 50.0)
     run = saving_run(here, 1.0)
     with ThreadPoolExecutor(1) as thread:
         ended = thread.submit(run.supervise)
         until(lambda: has_saved(run, 500))
         here.drain_asked.set()
-        ended.result(20)
+        ended.result(60)
     run.clear()
     assert run.record.latest is not None
     assert became(here, run) == (Status.QUEUED, "drained", 0)
@@ -206,21 +223,25 @@ def test_a_drain_does_not_wait_for_a_store_that_does_not_answer(here: Place, mon
         ended = thread.submit(run.supervise)
         until(lambda: has_saved(run, 100))
         here.drain_asked.set()
-        began = time.monotonic()
-        ended.result(20)
+        ended.result(60)
     run.clear()
-    assert (became(here, run), time.monotonic() - began < 15) == ((Status.QUEUED, "drained", 0), True)
+    assert became(here, run) == (Status.QUEUED, "drained", 0)
 
 
 def test_of_a_run_that_ends_the_newest_are_kept_and_few_others_were_stored(here: Place) -> None:
-    run = saving_run(here, 0.3, epochs=400)
-    run.supervise()
+    run = saving_run(here, 60.0, epochs=400)
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(run.supervise)
+        until(lambda: run.finished)
+        assert isinstance(run.place.artifacts, Slow)
+        run.place.artifacts.awake.set()
+        ended.result(60)
     run.clear()
     job = found(here.database, run.job)
     assert (job.status, steps(here, job)) == (Status.SUCCEEDED, [395, 400])
     assert job.best is not None
     assert job.best.checkpoint_id is not None
-    assert kinds(here.database, job).count("checkpoint") < 40  # of 80, and the best ones
+    assert kinds(here.database, job).count("checkpoint") < 10  # of 80, and the best ones
 
 
 def test_a_finished_run_is_cancelled_while_its_results_wait(here: Place) -> None:
@@ -229,10 +250,9 @@ def test_a_finished_run_is_cancelled_while_its_results_wait(here: Place) -> None
         ended = thread.submit(run.supervise)
         until(lambda: run.finished)
         cancel(here, run.job)
-        began = time.monotonic()
-        ended.result(20)
+        ended.result(60)
     run.clear()
-    assert (became(here, run)[0], time.monotonic() - began < 10) == (Status.CANCELLED, True)
+    assert became(here, run)[0] is Status.CANCELLED
 
 
 def test_a_finished_run_whose_results_were_not_taken_in_time_is_finished_elsewhere(
@@ -244,7 +264,7 @@ def test_a_finished_run_whose_results_were_not_taken_in_time_is_finished_elsewhe
         ended = thread.submit(run.supervise)
         until(lambda: run.finished)
         here.drain_asked.set()
-        ended.result(20)
+        ended.result(60)
     run.clear()
     assert became(here, run) == (Status.QUEUED, "drained", 0)
     here.drain_asked.clear()
