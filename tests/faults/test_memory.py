@@ -22,7 +22,8 @@ MIB = 1024**2
 GROUPS = Path("/sys/fs/cgroup/memory")
 DIABETES = {"dataset": {"source": "builtin", "name": "diabetes"}}
 Failing = Callable[..., Path]
-GENEROUS = {f"FITD_MAX_JOB_{what}": str(2**60) for what in ("MEMORY_BYTES", "DISK_BYTES", "SECONDS")}
+LIMITS = ("JOB_MEMORY_BYTES", "JOB_DISK_BYTES", "JOB_SECONDS", "RESULT_BYTES")
+GENEROUS = {f"FITD_MAX_{what}": str(2**60) for what in LIMITS}
 """An api that refuses no job for what it would take."""
 
 
