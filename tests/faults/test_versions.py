@@ -15,7 +15,8 @@ from tests.faults.conftest import SHORT, Accepted
 from tests.fleet import Fleet, until
 
 FUTURE = {"dataset": {"source": "stream"}, "model": {"kind": "mixture", "experts": 8}}
-CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (row, row % 2) for row in range(60))
+CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (row, row % 2) for row in range(50))
+"""Bytes that no other test of the room has sent: those would have been read already."""
 
 
 @contextmanager
@@ -26,9 +27,11 @@ def written_by_a_newer_one(fleet: Fleet, job_id: str) -> Iterator[None]:
     with database.reading() as session:
         before = session.execute(sa.select(*columns.values()).where(Job.id == job_id)).one()
     _rewrite(database, job_id, job_spec.VERSION + 1, [value and FUTURE for value in before])
-    yield
-    _rewrite(database, job_id, job_spec.VERSION, list(before))
-    database.engine.dispose()
+    try:
+        yield
+    finally:
+        _rewrite(database, job_id, job_spec.VERSION, list(before))
+        database.engine.dispose()
 
 
 def _rewrite(database: db.Database, job_id: str, version: int, specs: list[Any]) -> None:
