@@ -17,6 +17,9 @@ NEWER = "newer_record"
 REST = 15.0
 """Seconds for which it then rests, so that nobody looks at it all the time."""
 
+MOST_PASSED = 20
+"""Of an owner by one claim, which locks them until it commits; the next one goes on."""
+
 
 def claim(session: Session, worker: str, lease: float, *, gpu: bool = False) -> Job | None:
     """Takes the best eligible job for `lease` seconds, or None if there is none; `gpu` says that the worker has one.
@@ -93,11 +96,12 @@ def _best(session: Session, owner: str, gpu: bool) -> Job | None:
     """The owner's best job, locked; those that cannot be read here are passed over."""
     best = sa.select(Job).where(ready(Job), Job.owner == owner, _eligible(Job, gpu)).order_by(*in_order(Job)).limit(1)
     best = best.with_for_update(skip_locked=True).execution_options(populate_existing=True)
-    while True:
+    for _ in range(MOST_PASSED):
         try:
             return session.scalar(best)
         except errors.NewerRecord:
             _pass_over(session, session.scalars(best.with_only_columns(Job.id)).one())
+    return None
 
 
 def _pass_over(session: Session, job_id: str) -> None:

@@ -85,6 +85,20 @@ def test_a_paused_job_is_not_taken_and_keeps_its_place(database: db.Database) ->
     assert found(database, first).attempt == 1
 
 
+def test_a_claim_passes_over_so_many_jobs_and_no_more(database: db.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "MOST_PASSED", 2)
+    newer = [created(database) for _ in range(3)]
+    with database.writing() as session:
+        unreadable = sa.literal([{"since": "tomorrow"}], sa.JSON)
+        session.execute(sa.update(Job).values(resolution=unreadable))
+    created(database)
+    for passed in (2, 3):
+        with database.writing() as session:
+            taken = claims.claim(session, "w1", 30)
+            rests = session.scalars(sa.select(Job.id).where(Job.status_code == claims.NEWER)).all()
+        assert (taken is None, len(rests)) == (passed < len(newer), passed)
+
+
 def test_a_job_that_only_a_newer_worker_can_read_is_left_to_it(database: db.Database) -> None:
     newer, readable = created(database), created(database)
     with database.writing() as session:
